@@ -1,0 +1,111 @@
+"""minitls: TLS for Python, client and server, with a handshake that can be read, watched and overridden.
+
+The map of the house; a module imports only from the lines above its own::
+
+    errors          what can go wrong, by blame
+    wire            the presentation language and the messages declared in it
+    crypto          names -> pyca/cryptography: suites, groups, signatures; the key schedule
+    certificates    credentials, trust, verification, the development CA
+    observe         what an observer is told
+    config, info    what a side brings; what a connection came to
+    record          sealing and opening records
+    handshake       the flows: client and server, as pages of the RFC
+    events, connection   the engine: bytes in, events and bytes out
+    aio             asyncio: transports, streams, servers
+    trace, testing  renderers of a run; both sides in memory
+    cli             the command
+
+Start reading at :mod:`minitls.handshake.client13`, with RFC 8446's figure 1 beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minitls.config import ClientAuth, ClientConfig, Danger, PeerCertificates, Policy, ServerConfig
+from minitls.connection import ClientConnection, Connection, ServerConnection
+from minitls.errors import (
+    Alert,
+    AlertReceived,
+    CertificateError,
+    DecodeError,
+    HandshakeTimeout,
+    Misuse,
+    PeerIncompatible,
+    PeerMisbehaved,
+    TLSError,
+    TruncationError,
+)
+from minitls.events import ApplicationData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, TicketReceived
+from minitls.handshake.flow import Question
+from minitls.handshake.negotiate import Agreement, negotiate
+from minitls.info import ConnectionInfo
+
+if TYPE_CHECKING:
+    from minitls.aio.server import create_server, start_server
+    from minitls.aio.streams import create_connection, open_connection, start_tls
+    from minitls.certificates.credentials import Credential
+    from minitls.certificates.trust import TrustStore
+
+__version__ = "0.1.0"
+
+_LATER = {
+    "create_server": "minitls.aio.server",
+    "start_server": "minitls.aio.server",
+    "create_connection": "minitls.aio.streams",
+    "open_connection": "minitls.aio.streams",
+    "start_tls": "minitls.aio.streams",
+    "Credential": "minitls.certificates.credentials",
+    "TrustStore": "minitls.certificates.trust",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """asyncio and X.509 are imported when somebody wants them: the engine needs neither."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+__all__ = [
+    "Agreement",
+    "Alert",
+    "AlertReceived",
+    "ApplicationData",
+    "CertificateError",
+    "ClientAuth",
+    "ClientConfig",
+    "ClientConnection",
+    "Connection",
+    "ConnectionInfo",
+    "Credential",
+    "Danger",
+    "DecodeError",
+    "Event",
+    "HandshakeCompleted",
+    "HandshakeTimeout",
+    "KeyUpdated",
+    "Misuse",
+    "PeerCertificates",
+    "PeerClosed",
+    "PeerIncompatible",
+    "PeerMisbehaved",
+    "Policy",
+    "Question",
+    "ServerConfig",
+    "ServerConnection",
+    "TLSError",
+    "TicketReceived",
+    "TruncationError",
+    "TrustStore",
+    "create_connection",
+    "create_server",
+    "negotiate",
+    "open_connection",
+    "start_server",
+    "start_tls",
+]

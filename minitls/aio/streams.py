@@ -1,0 +1,152 @@
+"""Clients and streams: asyncio's own functions, with ``config`` for ``ssl``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from minitls.aio.transport import Factory, TLSTransport
+from minitls.config import ClientConfig, ServerConfig
+from minitls.connection import ClientConnection, Connection, ServerConnection
+from minitls.errors import Misuse
+
+LIMIT = 2**16
+"""Bytes that a StreamReader buffers before it stops reading, asyncio's own number."""
+
+
+class StreamReader(asyncio.StreamReader):
+    """asyncio's, but for how a connection ends.
+
+    An error does not hide what came before it: that can be read first.  And it is never taken for an end: the read that would
+    give the last bytes as if they were all raises the error instead (RFC 8446 section 6.1).
+    """
+
+    _ending: Exception | None = None
+
+    def set_exception(self, exc: Exception) -> None:
+        self._ending = exc
+        self.feed_eof()
+
+    def exception(self) -> Exception | None:
+        return self._ending
+
+    async def read(self, n: int = -1) -> bytes:
+        data = await super().read(n)
+        if not data and n != 0:
+            self._raise_ending()
+        return data
+
+    async def readexactly(self, n: int) -> bytes:
+        try:
+            return await super().readexactly(n)
+        except asyncio.IncompleteReadError as error:
+            self._raise_ending(error)
+            raise
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:  # type: ignore[override]  # later Pythons take a tuple too
+        try:
+            return await super().readuntil(separator)
+        except asyncio.IncompleteReadError as error:
+            self._raise_ending(error)
+            raise
+
+    def _raise_ending(self, cause: BaseException | None = None) -> None:
+        if self._ending is not None:
+            raise self._ending from cause
+
+
+async def create_connection(
+    factory: Factory,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    config: ClientConfig | None = None,
+    server_hostname: str | None = None,
+    sock: socket.socket | None = None,
+    **tcp: Any,
+) -> tuple[TLSTransport, asyncio.BaseProtocol]:
+    """As :meth:`asyncio.loop.create_connection`, over TLS: returns once the handshake is complete.
+
+    ``config=None``: verified against the system's trust store.  ``server_hostname``: whom to verify, if it is not ``host``.
+    ``tcp``: everything else that asyncio's takes.  Raises OSError for TCP's failures, TLSError for ours.
+    """
+    loop = asyncio.get_running_loop()
+    config = config or ClientConfig()
+    connection = ClientConnection(config, server_hostname=server_hostname or host)
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def make() -> TLSTransport:
+        connection.info.timing.started = config.clock()
+        return TLSTransport(loop, connection, factory, config.handshake_timeout, ready=ready)
+
+    try:
+        where: dict[str, Any] = {"host": host, "port": port, "sock": sock}
+        _, transport = await loop.create_connection(make, **where, **tcp)
+    except BaseException:
+        connection.abort(ConnectionAbortedError("not connected"))
+        raise
+    await _handshake(transport, ready)
+    return transport, transport.get_protocol()
+
+
+async def _handshake(transport: TLSTransport, ready: asyncio.Future[None]) -> None:
+    try:
+        await ready
+    except BaseException:
+        transport.abort()
+        raise
+
+
+async def open_connection(
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    config: ClientConfig | None = None,
+    server_hostname: str | None = None,
+    limit: int = LIMIT,
+    **tcp: Any,
+) -> tuple[StreamReader, asyncio.StreamWriter]:
+    """As :func:`asyncio.open_connection`, over TLS.  ``writer.get_extra_info("tls")`` says what was agreed."""
+    loop = asyncio.get_running_loop()
+    reader = StreamReader(limit=limit, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await create_connection(lambda: protocol, host, port, config=config, server_hostname=server_hostname, **tcp)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def start_tls(
+    transport: asyncio.Transport,
+    protocol: asyncio.BaseProtocol,
+    config: ClientConfig | ServerConfig,
+    *,
+    server_hostname: str | None = None,
+    buffered: bytes = b"",
+) -> TLSTransport:
+    """TLS over an open transport, such as after STARTTLS; ours is the side that ``config`` is for.
+
+    ``buffered``: bytes of TLS that were read with what came before.  Plaintext that was read too far must not be passed on: who
+    has any has been injected with it.  ``protocol.connection_made`` is not called again.  Raises as :func:`create_connection`.
+    """
+    loop = asyncio.get_running_loop()
+    if transport.is_closing():
+        raise Misuse("the transport is closing: TLS cannot be started on it")
+    connection: Connection
+    if isinstance(config, ServerConfig):
+        connection = ServerConnection(config)
+    else:
+        connection = ClientConnection(config, server_hostname=server_hostname)
+    ready: asyncio.Future[None] = loop.create_future()
+    tls = TLSTransport(loop, connection, lambda: protocol, config.handshake_timeout, ready=ready, upgrade=True)
+    transport.pause_reading()
+    transport.set_protocol(tls)
+    tls.connection_made(transport)
+    if buffered:
+        tls.feed(buffered)
+    transport.resume_reading()
+    await _handshake(tls, ready)
+    return tls
+
+
+ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]

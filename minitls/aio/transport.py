@@ -1,0 +1,449 @@
+"""One object with two faces: a BufferedProtocol towards the transport below, a Transport towards the protocol above."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, cast
+
+from minitls.connection import Connection
+from minitls.errors import HandshakeTimeout, TruncationError
+from minitls.events import ApplicationData, Event, HandshakeCompleted, PeerClosed
+from minitls.handshake.flow import Question
+from minitls.record.protection import MAX_PLAINTEXT, keep_sealed_buffer
+
+RECEIVE_BUFFER = 128 * 1024
+GATHER = 64 * 1024
+"""Bytes of small writes that are sent without waiting for the tick's end."""
+LINGER = 0.1
+LINGER_AFTER_ALERT = 0.5
+"""Seconds in which the peer's last bytes are read and dropped before the socket is closed."""
+
+Factory: TypeAlias = Callable[[], asyncio.BaseProtocol]
+HandshakeFailed: TypeAlias = Callable[[BaseException, "TLSTransport"], None]
+
+
+class _Receive(threading.local):
+    """The receive buffer of a thread's event loop."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(RECEIVE_BUFFER))
+
+
+_receive = _Receive()
+
+
+class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
+    """A TLS connection over any transport.
+
+    ``factory``: called for the protocol above when the handshake is complete, which then gets ``connection_made``.
+    ``upgrade``: that protocol has been connected before TLS: it gets no second ``connection_made``.
+    ``ready``: a future that gets the outcome of the handshake, or None.  ``failed``: called with the error of a handshake that failed.
+    """
+
+    __slots__ = (
+        "_below",
+        "_buffered",
+        "_closing",
+        "_error",
+        "_factory",
+        "_failed",
+        "_held",
+        "_loop",
+        "_pending",
+        "_protocol",
+        "_reading_paused",
+        "_ready",
+        "_receiving",
+        "_scheduled",
+        "_task",
+        "_timer",
+        "_upgrade",
+        "_view",
+        "_write_paused",
+        "connection",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: Connection,
+        factory: Factory,
+        handshake_timeout: float,
+        *,
+        ready: asyncio.Future[None] | None = None,
+        failed: HandshakeFailed | None = None,
+        upgrade: bool = False,
+    ) -> None:
+        super().__init__()
+        self.connection = connection
+        self._loop = loop
+        self._factory: Factory | None = factory
+        self._ready = ready
+        self._failed = failed
+        self._upgrade = upgrade
+        self._below: asyncio.Transport | None = None
+        self._protocol: asyncio.BaseProtocol | None = None
+        self._buffered = False
+        self._view: memoryview | None = _own_buffer(loop)
+        self._pending = bytearray()
+        self._held: list[Event] | None = None
+        self._error: BaseException | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closing = self._receiving = self._scheduled = self._reading_paused = self._write_paused = False
+        self._timer: asyncio.TimerHandle | None = loop.call_later(handshake_timeout, self._timed_out, handshake_timeout)
+
+    def __repr__(self) -> str:
+        return f"<TLSTransport {self.connection!r}{' closing' if self._closing else ''}>"
+
+    # the protocol of the transport below ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._below = below = cast("asyncio.Transport", transport)  # uvloop's are none, but have all of it
+        if self._closing:
+            below.abort()
+            return
+        self._flush()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        view = self._view or _receive.view
+        partial = self.connection.partial
+        if partial:
+            view[: len(partial)] = partial
+            return view[len(partial) :]
+        return view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        connection = self.connection
+        if self._closing:
+            return  # read, so that no reset is sent, and dropped
+        view = self._view or _receive.view
+        self._process(lambda: connection.receive_view(view[: len(connection.partial) + nbytes]))
+
+    def feed(self, data: bytes) -> None:
+        """Bytes of TLS that were received before this object was there."""
+        self._process(lambda: self.connection.receive_data(data))
+
+    def eof_received(self) -> bool:
+        """Whether the transport below stays open for what we may still have to say."""
+        if self._closing:
+            return False
+        self._process(self.connection.receive_eof)
+        return not self._closing
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        if self._protocol is not None:
+            self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if not self._closing:
+            self._flush()
+        if self._protocol is not None and not self._write_paused:
+            self._protocol.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_waiting()
+        self._closing = True
+        if exc is not None and not self.connection.peer_closed:
+            self._error = self._error or exc
+        if self._held:
+            held, self._held = self._held, None
+            self._deliver(held)
+        lost = self._error
+        self.connection.abort(lost or ConnectionAbortedError("the connection is closed"))
+        protocol, self._protocol, self._factory = self._protocol, None, None
+        if protocol is not None:
+            protocol.connection_lost(lost)  # type: ignore[arg-type]  # asyncio's stubs want an Exception
+        else:
+            self._handshake_failed(lost or TruncationError("the connection was closed during the handshake"))
+
+    def _handshake_failed(self, error: BaseException) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(error)
+        if self._failed is not None:
+            self._failed(error, self)
+
+    # between the two --------------------------------------------------------------------------------------------------
+
+    def _process(self, step: Callable[[], list[Event]]) -> None:
+        """Let the engine take a step, deliver what it says, and send what it wants sent."""
+        self._receiving = True
+        try:
+            self._deliver(step())
+        except Exception as error:
+            self._fail(error)
+            return
+        finally:
+            self._receiving = False
+        if self.connection.error is not None:
+            self._fail(self.connection.error)
+        elif not self._closing and not self._write_paused:
+            self._flush()
+
+    def _deliver(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if self._held is not None:
+                self._held.append(event)
+            elif isinstance(event, ApplicationData):
+                self._deliver_data(event.data)
+            elif isinstance(event, HandshakeCompleted):
+                self._completed()
+            elif isinstance(event, Question):
+                self._ask(event)
+            elif isinstance(event, PeerClosed) and not self._closing and self._protocol is not None:
+                keep_open = self._call_above(self._protocol.eof_received)  # type: ignore[attr-defined]
+                if not keep_open:
+                    self.close()
+
+    def _deliver_data(self, data: bytes) -> None:
+        protocol: Any = self._protocol
+        if protocol is None:
+            return
+        if not self._buffered:
+            self._call_above(protocol.data_received, data)
+            return
+        view = memoryview(data)
+        while view and self._is_above(protocol):
+            buffer = self._call_above(protocol.get_buffer, len(view))
+            if buffer is None:
+                return
+            size = min(len(buffer), len(view))
+            if not size:
+                self._broken(RuntimeError("get_buffer() returned an empty buffer"))
+                return
+            buffer[:size] = view[:size]
+            view = view[size:]
+            self._call_above(protocol.buffer_updated, size)
+        if view:  # the application changed its protocol in the middle: the rest is the new one's
+            self._deliver_data(bytes(view))
+
+    def _is_above(self, protocol: object) -> bool:
+        return self._protocol is protocol
+
+    def _call_above(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the application.  What it raises is its own fault, not the peer's: reported as asyncio does, and the connection ends."""
+        try:
+            return function(*args)
+        except Exception as error:
+            self._broken(error)
+            return None
+
+    def _broken(self, error: Exception) -> None:
+        message = "Fatal error: the protocol above a TLSTransport failed"
+        self._loop.call_exception_handler({"message": message, "exception": error, "transport": self, "protocol": self._protocol})
+        self._error = self._error or error
+        self.abort()
+
+    def _completed(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        assert self._factory is not None
+        factory, self._factory = self._factory, None
+        protocol = self._call_above(factory)
+        if protocol is None:
+            return
+        self.set_protocol(protocol)
+        if not self._upgrade:
+            self._call_above(protocol.connection_made, self)
+        if self._write_paused:
+            self._call_above(protocol.pause_writing)
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
+    def _ask(self, question: Question) -> None:
+        assert self._below is not None
+        self._below.pause_reading()  # what comes meanwhile waits in the kernel, not in our memory
+        self._task = self._loop.create_task(self._answer(question))
+
+    async def _answer(self, question: Question) -> None:
+        connection = self.connection
+        try:
+            value = await question.awaitable
+        except Exception as error:
+            failure = error
+            self._process(lambda: connection.answer_error(question, failure))
+        else:
+            self._process(lambda: connection.answer(question, value))
+        if self._below is not None and connection.question is None and not self._reading_paused:
+            self._below.resume_reading()
+
+    def _timed_out(self, seconds: float) -> None:
+        self._error = self._error or HandshakeTimeout(seconds)
+        self.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _fail(self, error: BaseException) -> None:
+        """The connection cannot go on: let the alert arrive, then close."""
+        if self._closing:
+            return
+        self._error = self._error or error
+        if isinstance(error, TruncationError):
+            self._closing = True
+            assert self._below is not None
+            self._below.close()
+        else:
+            self._finish(LINGER_AFTER_ALERT)
+
+    def _finish(self, linger: float) -> None:
+        """Send what is left and FIN; drop what still comes, for a moment; close."""
+        self._closing = True
+        below = self._below
+        if below is None:
+            return  # not connected yet: connection_made will see it
+        if last := self.connection.data_to_send():
+            below.write(last)
+        self._stop_waiting()
+        if self.connection.peer_closed or not below.can_write_eof():
+            below.close()
+            return
+        try:
+            below.write_eof()
+            below.resume_reading()
+        except (RuntimeError, OSError):  # closed meanwhile, or never paused (asyncio before 3.7 and uvloop differ)
+            below.close()
+            return
+        self._timer = self._loop.call_later(linger, below.close)
+
+    def _flush(self) -> None:
+        """Send the gathered small writes, and what the engine has to say by itself."""
+        self._scheduled = False
+        if self._closing or self._below is None:
+            return
+        if self._pending:
+            pending, self._pending = self._pending, bytearray()
+            self._send(pending)
+        elif out := self.connection.data_to_send():
+            self._below.write(out)
+
+    def _send(self, data: bytes | bytearray | memoryview) -> None:
+        below = self._below
+        assert below is not None
+        for piece in self.connection.seal(data):
+            below.write(piece)
+            if isinstance(piece, memoryview) and below.get_write_buffer_size():
+                keep_sealed_buffer()  # it may hold the view itself, until the peer reads
+
+    # the transport of the protocol above ------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue data for the peer.  After close or a loss it goes nowhere, as with asyncio's own transports."""
+        if self.connection.write_closed or self._closing:
+            if self.connection.write_closed and not self._closing:
+                raise RuntimeError("Cannot call write() after write_eof()")
+            return
+        size = data.nbytes if isinstance(data, memoryview) else len(data)
+        if not self._pending and size >= MAX_PLAINTEXT and self.connection.handshake_completed:
+            self._send(data)
+            return
+        self._pending += data
+        if len(self._pending) >= GATHER:
+            self._flush()
+        elif not self._receiving and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        for data in list_of_data:
+            self.write(data)
+
+    def write_eof(self) -> None:
+        """Send close_notify: the peer sees the end of our data, and can still send its own (RFC 8446 section 6.1)."""
+        if self._closing or self.connection.write_closed:
+            return
+        self._flush()
+        self.connection.close()
+        self._flush()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Send what was written and close_notify, and close; never waits for the peer longer than LINGER."""
+        if self._closing:
+            return
+        self._flush()
+        self.connection.close()
+        self._finish(LINGER)
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is lost."""
+        self._closing = True
+        self._stop_waiting()
+        self._pending.clear()
+        self.connection.abort(self._error or ConnectionAbortedError("the connection was aborted"))
+        if self._below is not None:
+            self._below.abort()
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def pause_reading(self) -> None:
+        if not self._reading_paused and not self._closing:
+            self._reading_paused = True
+            self._held = []
+            assert self._below is not None
+            self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._reading_paused:
+            return
+        self._reading_paused = False
+        held, self._held = self._held or [], None
+        if held:
+            self._process(lambda: held)
+        if not self._reading_paused and not self._closing and self._below is not None:
+            self._below.resume_reading()
+
+    def is_reading(self) -> bool:
+        return not self._reading_paused and not self._closing
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert self._below is not None
+        self._below.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        assert self._below is not None
+        return self._below.get_write_buffer_limits()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._pending) + (self._below.get_write_buffer_size() if self._below is not None else 0)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        assert self._protocol is not None
+        return self._protocol
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """ "tls" is the :class:`~minitls.info.ConnectionInfo`; "cipher" and "compression" are as asyncio's; the rest is TCP's."""
+        info = self.connection.info
+        if name == "tls":
+            return info
+        if name == "cipher":
+            if info.cipher_suite is None:
+                return default
+            return info.cipher_suite, info.version, 128 if "128" in info.cipher_suite else 256
+        if name == "compression":
+            return None
+        return default if self._below is None else self._below.get_extra_info(name, default)
+
+
+def _own_buffer(loop: asyncio.AbstractEventLoop) -> memoryview | None:
+    """A buffer for one connection, where receiving is not one synchronous step: on Windows' proactor loop."""
+    if sys.platform == "win32" and isinstance(loop, asyncio.ProactorEventLoop):
+        return memoryview(bytearray(RECEIVE_BUFFER))
+    return None

@@ -1,0 +1,266 @@
+"""Configuration: frozen, keyword-only, checked when it is made.
+
+A :class:`Policy` is data: what may be spoken, in order of preference.  :class:`ClientConfig` and :class:`ServerConfig` are
+what one side brings to its handshakes.  Callables may be sync or async.  What is unsafe stands under one word:
+:class:`Danger`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
+
+from minitls.crypto.groups import GROUPS
+from minitls.crypto.signatures import SCHEMES
+from minitls.crypto.suites import SUITES
+from minitls.errors import Misuse
+from minitls.observe import KeyLog, Observer, key_log_to
+from minitls.wire.hello import ClientHello
+from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
+
+if TYPE_CHECKING:
+    from minitls.certificates.credentials import Credential
+    from minitls.certificates.trust import TrustStore
+
+E = TypeVar("E", bound=IntEnum)
+Name: TypeAlias = str | int
+
+_ALIASES = {"p-256": "secp256r1", "p-384": "secp384r1", "p-521": "secp521r1", "1.3": "tlsv1.3"}
+
+_VERSIONS = (ProtocolVersion.TLSv1_3,)
+
+
+def lookup(registry: type[E], supported: Iterable[int], what: str, name: Name) -> E:
+    """The member of ``registry`` that ``name`` means: IANA's name in any case, or the code point.  Raises Misuse."""
+    names = {str(registry(code)) if registry is ProtocolVersion else registry(code).name: registry(code) for code in supported}
+    if isinstance(name, int):
+        found = [member for member in names.values() if member == name]
+    else:
+        wanted = _ALIASES.get(name.lower(), name.lower())
+        found = [member for key, member in names.items() if key.lower() == wanted]
+    if found:
+        return found[0]
+    shown = f"0x{name:04x}" if isinstance(name, int) else repr(name)
+    near = difflib.get_close_matches(str(name).lower(), [key.lower() for key in names], 1)
+    guess = next((key for key in names if near and key.lower() == near[0]), None)
+    hint = f"did you mean {guess}?" if guess else f"one of {', '.join(names)}"
+    raise Misuse(f"unknown {what} {shown}: {hint}", reason="unknown_name")
+
+
+def _lookup_all(registry: type[E], supported: Iterable[int], what: str, names: Iterable[Name]) -> tuple[E, ...]:
+    supported = tuple(supported)
+    found = tuple(dict.fromkeys(lookup(registry, supported, what, name) for name in names))
+    if not found:
+        raise Misuse(f"a policy needs at least one {what}")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What may be spoken, best first.  Each is given by IANA's name in any case, or by code point.
+
+    ``versions``: protocol versions.  ``cipher_suites``, ``groups``: what is offered and accepted.
+    ``key_shares``: the groups that a client sends shares for in its first hello; an empty tuple invites a HelloRetryRequest.
+    ``signature_schemes``: for the handshake's own signatures; ``certificate_signature_schemes``: for those inside certificates.
+    ``prefer_post_quantum``: a server takes a hybrid group that both have even where it costs a HelloRetryRequest.
+    """
+
+    versions: tuple[Name, ...] = (ProtocolVersion.TLSv1_3,)
+    cipher_suites: tuple[Name, ...] = (
+        CipherSuite.TLS_AES_128_GCM_SHA256,
+        CipherSuite.TLS_AES_256_GCM_SHA384,
+        CipherSuite.TLS_CHACHA20_POLY1305_SHA256,
+        CipherSuite.TLS_AES_128_CCM_SHA256,
+    )
+    groups: tuple[Name, ...] = (
+        NamedGroup.X25519MLKEM768,
+        NamedGroup.x25519,
+        NamedGroup.secp256r1,
+        NamedGroup.SecP256r1MLKEM768,
+        NamedGroup.SecP384r1MLKEM1024,
+        NamedGroup.secp384r1,
+        NamedGroup.secp521r1,
+        NamedGroup.x448,
+        NamedGroup.ffdhe2048,
+        NamedGroup.ffdhe3072,
+        NamedGroup.ffdhe4096,
+    )
+    key_shares: tuple[Name, ...] | None = None
+    signature_schemes: tuple[Name, ...] = (
+        SignatureScheme.ecdsa_secp256r1_sha256,
+        SignatureScheme.ed25519,
+        SignatureScheme.rsa_pss_rsae_sha256,
+        SignatureScheme.ecdsa_secp384r1_sha384,
+        SignatureScheme.ecdsa_secp521r1_sha512,
+        SignatureScheme.ed448,
+        SignatureScheme.rsa_pss_rsae_sha384,
+        SignatureScheme.rsa_pss_rsae_sha512,
+        SignatureScheme.rsa_pss_pss_sha256,
+        SignatureScheme.rsa_pss_pss_sha384,
+        SignatureScheme.rsa_pss_pss_sha512,
+        SignatureScheme.mldsa44,
+        SignatureScheme.mldsa65,
+        SignatureScheme.mldsa87,
+    )
+    certificate_signature_schemes: tuple[Name, ...] | None = None
+    prefer_post_quantum: bool = True
+
+    modern: ClassVar[Policy]
+    intermediate: ClassVar[Policy]
+
+    def __post_init__(self) -> None:
+        def set_names(attribute: str, registry: type[IntEnum], supported: Iterable[int], what: str) -> None:
+            object.__setattr__(self, attribute, _lookup_all(registry, supported, what, getattr(self, attribute)))
+
+        set_names("versions", ProtocolVersion, _VERSIONS, "version")
+        set_names("cipher_suites", CipherSuite, SUITES, "cipher suite")
+        set_names("groups", NamedGroup, GROUPS, "group")
+        in_handshake = [code for code, scheme in SCHEMES.items() if scheme.in_tls13]
+        set_names("signature_schemes", SignatureScheme, in_handshake, "signature scheme")
+        if self.certificate_signature_schemes is None:
+            only_in_certificates = tuple(code for code in SCHEMES if code not in in_handshake)
+            object.__setattr__(self, "certificate_signature_schemes", self.signature_schemes + only_in_certificates)
+        else:
+            set_names("certificate_signature_schemes", SignatureScheme, SCHEMES, "signature scheme")
+        if self.key_shares is None:
+            object.__setattr__(self, "key_shares", self._default_key_shares())
+        elif self.key_shares:
+            set_names("key_shares", NamedGroup, self.groups, "group for a key share")  # type: ignore[arg-type]
+
+    def _default_key_shares(self) -> tuple[Name, ...]:
+        """The first group, and if that is a hybrid the first classical one too: few servers then need to ask again."""
+        classical = [code for code in self.groups if not GROUPS[int(code)].post_quantum]
+        return tuple(dict.fromkeys((self.groups[0], *classical[:1])))
+
+    def replace(self, **changes: object) -> Policy:
+        """This policy with some fields changed.  Shares that were the default follow the groups.  Raises Misuse."""
+        if "groups" in changes and "key_shares" not in changes:
+            changes["key_shares"] = None
+        if "signature_schemes" in changes and "certificate_signature_schemes" not in changes:
+            changes["certificate_signature_schemes"] = None
+        known = {each.name for each in dataclasses.fields(self)}
+        if unknown := changes.keys() - known:
+            raise Misuse(f"a policy has no {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+Policy.modern = Policy()
+Policy.intermediate = Policy()
+
+
+class ClientAuth(Enum):
+    """Whether a server asks clients for a certificate (RFC 8446 section 4.3.2)."""
+
+    none = "none"
+    request = "request"
+    require = "require"
+
+
+class Danger(Enum):
+    """What turns protection off.  Each is a choice that its reader should stumble over."""
+
+    accept_any_certificate = "accept_any_certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCertificates:
+    """What a ``verify`` hook is shown: the chain as sent and the path found good (DER, leaf first), and the name asked for."""
+
+    chain: tuple[bytes, ...]
+    path: tuple[bytes, ...]
+    server_name: str | None
+
+
+VerifyHook: TypeAlias = Callable[[PeerCertificates], Awaitable[None] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Config:
+    """What both sides have.
+
+    ``alpn``: application protocols, best first (RFC 7301).
+    ``trust``: whose certificates are believed; None on a client means the system's store.
+    ``verify``: called after the built-in verification of the peer; refuses by raising CertificateError.  Or the one Danger.
+    ``key_log``: where secrets go for Wireshark: a path, or a callable that takes a line (RFC 9850).  Never by default.
+    ``observer``: told each step (:mod:`minitls.observe`).
+    ``handshake_timeout``: seconds for the whole handshake; the asyncio transports keep it.
+    ``record_padding``: application data's records are padded to a multiple of this many bytes (RFC 8446 section 5.4); 0: not.
+    ``clock``: seconds since the epoch; ``random``: n random bytes.  For tests.
+    """
+
+    policy: Policy = Policy.intermediate
+    alpn: tuple[str, ...] = ()
+    trust: TrustStore | None = None
+    verify: VerifyHook | Danger | None = None
+    key_log: str | os.PathLike[str] | KeyLog | None = field(default=None, repr=False)
+    observer: Observer | None = field(default=None, repr=False)
+    handshake_timeout: float = 60.0
+    record_padding: int = 0
+    clock: Callable[[], float] = field(default=time.time, repr=False)
+    random: Callable[[int], bytes] = field(default=os.urandom, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.alpn, str) or not all(isinstance(name, str) for name in self.alpn):
+            raise Misuse(f"alpn is a tuple of names such as ('h2', 'http/1.1'), not {self.alpn!r}")
+        object.__setattr__(self, "alpn", tuple(self.alpn))
+        for name in self.alpn:
+            if not name.isascii() or not 1 <= len(name) <= 255:
+                raise Misuse(f"{name!r} is no protocol name for ALPN: 1 to 255 ASCII characters", rule="RFC 7301 3.1")
+        if not self.handshake_timeout > 0:
+            raise Misuse(f"handshake_timeout is a number of seconds above 0, not {self.handshake_timeout!r}")
+        if not 0 <= self.record_padding <= 2**14:
+            raise Misuse(f"record_padding is a number of bytes from 0 to 16384, not {self.record_padding!r}")
+        if isinstance(self.key_log, (str, os.PathLike)):
+            object.__setattr__(self, "key_log", key_log_to(self.key_log))
+
+    def log_secret(self, label: str, client_random: bytes, secret: bytes) -> None:
+        """One line of the key log (RFC 9850), if there is one."""
+        if callable(self.key_log):
+            self.key_log(f"{label} {client_random.hex()} {secret.hex()}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientConfig(_Config):
+    """What a client brings.
+
+    ``credential``: shown to servers that ask for a certificate; None: we decline.
+    ``grease``: send RFC 8701's meaningless values, so that servers stay tolerant of what comes later.
+    ``send_certificate_authorities``: tell servers which roots we trust (RFC 8446 section 4.2.4): for small private stores only.
+    """
+
+    credential: Credential | None = None
+    grease: bool = True
+    send_certificate_authorities: bool = False
+
+
+SelectCredential: TypeAlias = "Callable[[ClientHello], Awaitable[Credential | None] | Credential | None]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig(_Config):
+    """What a server brings.
+
+    ``credentials``: one or several; chosen by the client's server_name and signature algorithms, the first being the default.
+    ``select_credential``: asked first, with the ClientHello; None as an answer means: choose among ``credentials``.
+    ``client_auth``: whether clients are asked for a certificate; then ``trust`` says whose.
+    ``send_cookie``: put a cookie into HelloRetryRequest, and insist on its return (RFC 8446 section 4.2.2).
+    """
+
+    credentials: tuple[Credential, ...] = ()
+    select_credential: SelectCredential | None = None
+    client_auth: ClientAuth = ClientAuth.none
+    send_cookie: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.credentials
+        object.__setattr__(self, "credentials", tuple(given) if isinstance(given, Iterable) else (given,))
+        if not self.credentials and self.select_credential is None:
+            raise Misuse("a server needs a certificate: give credentials=(...) or select_credential=...")
+        if self.client_auth is not ClientAuth.none and self.trust is None and self.verify is not Danger.accept_any_certificate:
+            raise Misuse("client_auth needs trust=TrustStore...: whose client certificates are believed?")

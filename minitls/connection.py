@@ -1,0 +1,436 @@
+"""The engine: bytes in, events and bytes out.  No sockets, no clock but the configuration's.
+
+Rules that hold here and nowhere else:
+
+1. Alerts are sent in one place, :meth:`Connection._fail`: an error of TLS sends its own, anything else internal_error.
+2. Nothing is lost.  What arrived whole before a fault is returned first; the error is raised by that call if there is nothing to
+   return, by the next one otherwise (``error`` has it at once).
+3. While a question is open nothing is processed and nothing is sent: what comes meanwhile is kept.
+4. After a fatal alert nothing more is sent, after the peer's close_notify nothing more is read.
+5. When the handshake is over its flow, transcript and buffers go; an established connection is two keys and little else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from minitls.config import ClientConfig, ServerConfig
+from minitls.errors import Alert, AlertLevel, AlertReceived, DecodeError, Misuse, PeerMisbehaved, TLSError, TruncationError
+from minitls.events import ApplicationData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, TicketReceived
+from minitls.handshake.after import AFTER
+from minitls.handshake.client import client_handshake
+from minitls.handshake.driver import Driver, check_boundary
+from minitls.handshake.flow import Question
+from minitls.handshake.server import server_handshake
+from minitls.info import ConnectionInfo, Timing
+from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, MessageSeen, Observation
+from minitls.record.layer import RecordLayer
+from minitls.record.protection import MAX_PLAINTEXT, Opening, Sealing
+from minitls.wire.framing import Framing
+from minitls.wire.messages import KeyUpdate, NewSessionTicket, message_type, read_message, write_message
+from minitls.wire.numbers import ContentType, KeyUpdateRequest
+
+MAX_KEY_UPDATES = 32
+MAX_TICKETS = 16
+MAX_WARNINGS = 4
+"""How many of these a peer may send without any application data between them."""
+
+
+class Connection:
+    """One TLS connection.  Make a :class:`ClientConnection` or a :class:`ServerConnection`.
+
+    ``info``: what was agreed (:class:`~minitls.info.ConnectionInfo`), growing during the handshake.
+    ``error``: what ended the connection, or None.
+    ``partial``: bytes received that are no whole record yet, or wait for an answer; see :meth:`receive_view`.
+    """
+
+    __slots__ = (
+        "_config",
+        "_framing",
+        "_handshake",
+        "_output",
+        "_peer_closed",
+        "_records",
+        "_restless",
+        "_update_owed",
+        "_write_closed",
+        "error",
+        "info",
+        "partial",
+    )
+
+    def __init__(self, config: ClientConfig | ServerConfig, info: ConnectionInfo) -> None:
+        self._config = config
+        self.info = info
+        self.error: BaseException | None = None
+        self.partial = b""
+        self._records = RecordLayer()
+        self._framing = Framing()
+        self._output: list[bytes] = []
+        self._handshake: Driver | None = None
+        self._peer_closed = False
+        self._write_closed = False
+        self._update_owed = False
+        self._restless: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        if self.error is not None:
+            state = "failed"
+        elif self._handshake is not None:
+            state = "in the handshake"
+        else:
+            state = "closed" if self._write_closed and self._peer_closed else "open"
+        return f"<{type(self).__name__} {state}>"
+
+    @property
+    def handshake_completed(self) -> bool:
+        return self._handshake is None and self.info.timing.completed is not None
+
+    @property
+    def question(self) -> Question | None:
+        """What the application was asked and has not answered."""
+        return self._handshake.question if self._handshake else None
+
+    @property
+    def peer_closed(self) -> bool:
+        """Whether the peer's close_notify came."""
+        return self._peer_closed
+
+    @property
+    def write_closed(self) -> bool:
+        """Whether nothing more can be sent: closed by us, or failed."""
+        return self._write_closed
+
+    # receiving --------------------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
+        """Bytes from the peer, any number of them.  Raises TLSError; then ``data_to_send`` has the alert for the peer."""
+        return self.receive_view(memoryview(self.partial + bytes(data) if self.partial else data))
+
+    def receive_view(self, view: memoryview) -> list[Event]:
+        """The same for callers that put ``partial`` in front of the new bytes by themselves.  The view is free again afterwards."""
+        if self.error is not None:
+            raise self.error
+        events: list[Event] = []
+        start = 0
+        try:
+            start = self._receive(view, events)
+        except Exception as error:
+            self._fail(error)
+            if not events:
+                raise
+        else:
+            self.partial = bytes(view[start:])
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """The transport below has come to its end.  Raises TruncationError unless close_notify came first."""
+        if self.error is not None:
+            raise self.error
+        if not self._peer_closed:
+            what = "the connection ended without close_notify: data may be missing"
+            if not self.handshake_completed:
+                what = "the peer closed the connection during the handshake"
+            error = TruncationError(what)
+            self._fail(error)
+            raise error
+        return []
+
+    def answer(self, question: Question, value: Any) -> list[Event]:
+        """The application's answer to an open question; what was kept meanwhile is processed."""
+        return self._answered(question, lambda driver: driver.answer(value))
+
+    def answer_error(self, question: Question, error: BaseException) -> list[Event]:
+        """The application cannot answer: the handshake fails with this error, which is raised again."""
+        return self._answered(question, lambda driver: driver.fail(error))
+
+    def _answered(self, question: Question, step: Any) -> list[Event]:
+        driver = self._handshake
+        if driver is None or driver.question is not question:
+            raise Misuse("this question is not open: it was answered, or the connection has ended")
+        events: list[Event] = []
+        try:
+            step(driver)
+            self._after_step(driver, events)
+            self._messages(events)
+        except Exception as error:
+            self._fail(error)
+            raise
+        if self.question is None and self.partial:
+            return events + self.receive_view(memoryview(self.partial))
+        return events
+
+    def _receive(self, view: memoryview, events: list[Event]) -> int:
+        """Process whole records; gives where the first one that is not whole begins."""
+        records, start, end = self._records, 0, len(view)
+        while start < end and self.question is None:
+            if self._peer_closed:
+                return end  # RFC 8446 section 6.1: what comes after close_notify is ignored
+            if self._handshake is None and not self._framing:
+                assert records.opening is not None
+                before = start
+                start, data, other = records.opening.open_data(view, start)
+                if data:
+                    self._data_received(data, events)
+                if other is not None:
+                    records.check_content(*other)
+                    self._content(*other, events)
+                if start != before:
+                    continue
+            record = records.next_record(view, start)
+            if record is None:
+                break
+            start, kind, content = record
+            self._content(kind, content, events)
+        return start
+
+    def _content(self, kind: int, content: bytes, events: list[Event]) -> None:
+        """One record's content, by its type."""
+        if self._framing and kind not in (ContentType.handshake, ContentType.alert):
+            raise PeerMisbehaved(
+                Alert.unexpected_message,
+                "a record in the middle of a handshake message",
+                rule="RFC 8446 5.1",
+                reason="unexpected_record",
+            )
+        if kind == ContentType.handshake:
+            self._framing.add(content)
+            self._messages(events)
+        elif kind == ContentType.alert:
+            self._alert(content, events)
+        elif kind == ContentType.application_data:
+            if self._handshake is not None:
+                raise PeerMisbehaved(
+                    Alert.unexpected_message, "application data during the handshake", rule="RFC 8446 2", reason="unexpected_record"
+                )
+            if content:
+                self._data_received(content, events)
+        elif kind == ContentType.change_cipher_spec and self._config.observer:
+            self._config.observer(ChangeCipherSpecSeen(self._config.clock(), False))
+
+    def _data_received(self, data: bytes, events: list[Event]) -> None:
+        events.append(ApplicationData(data))
+        if self._restless:
+            self._restless.clear()
+        if self._config.observer:
+            assert self._records.opening is not None
+            self._config.observer(DataSeen(self._config.clock(), False, len(data), self._records.opening.name))
+
+    def _messages(self, events: list[Event]) -> None:
+        """Whole handshake messages, for as long as nobody must answer first."""
+        while self.question is None and (raw := self._framing.take()) is not None:
+            driver = self._handshake
+            if driver is not None:
+                driver.receive(raw)
+                self._records.change_cipher_spec_allowed = True
+                self._after_step(driver, events)
+                continue
+            kind = message_type(raw)
+            handler = AFTER[self.info.role].get(kind)
+            if handler is None:
+                raise PeerMisbehaved(
+                    Alert.unexpected_message,
+                    f"{kind.__name__} after the handshake",
+                    rule="RFC 8446 4.6",
+                    reason="unexpected_message",
+                )
+            message = read_message(kind, raw)
+            if self._config.observer:
+                assert self._records.opening is not None
+                self._config.observer(MessageSeen(self._config.clock(), False, message, self._records.opening.name))
+            events.append(handler(self, message))
+
+    def _after_step(self, driver: Driver, events: list[Event]) -> None:
+        """The flow has moved: it asks something, or it is over."""
+        if driver.question is not None:
+            events.append(driver.question)
+        if not driver.done:
+            return
+        driver.flush()
+        self._handshake = None
+        self._records.change_cipher_spec_allowed = False
+        self.info.timing.completed = self._config.clock()
+        if self._config.key_log is not None:
+            secret = self.info.exporter_secret()
+            self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
+        events.append(HandshakeCompleted(self.info))
+
+    def _alert(self, content: bytes, events: list[Event]) -> None:
+        """RFC 8446 section 6: close_notify ends, user_canceled is passed over, everything else is fatal whatever its level."""
+        if len(content) != 2:
+            raise DecodeError(f"an alert of {len(content)} bytes")
+        code = content[1]
+        if self._config.observer:
+            opening = self._records.opening
+            self._config.observer(AlertSeen(self._config.clock(), False, code, opening.name if opening else ""))
+        if code == Alert.user_canceled:
+            self._count("warning alerts", MAX_WARNINGS)
+        elif code == Alert.close_notify and self._handshake is None:
+            self._peer_closed = True
+            events.append(PeerClosed())
+        else:
+            raise AlertReceived(code)
+
+    def _count(self, what: str, limit: int) -> None:
+        """A peer that sends these and no data keeps us busy for nothing."""
+        self._restless[what] = count = self._restless.get(what, 0) + 1
+        if count > limit:
+            raise PeerMisbehaved(
+                Alert.unexpected_message, f"more than {limit} {what} without any data", reason=f"too_many_{what.replace(' ', '_')}"
+            )
+
+    # what a message after the handshake brings about (minitls.handshake.after) ----------------------------------------
+
+    def peer_updated_keys(self, requested: bool) -> KeyUpdated:
+        check_boundary(self._framing)
+        self._count("key updates", MAX_KEY_UPDATES)
+        opening = self._records.opening
+        assert opening is not None
+        secret = opening.updated_secret()
+        self._records.opening = Opening(opening.suite, secret)
+        self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
+        self._update_owed = self._update_owed or requested
+        return KeyUpdated(requested)
+
+    def ticket_received(self, ticket: NewSessionTicket) -> TicketReceived:
+        self._count("tickets", MAX_TICKETS)
+        return TicketReceived(ticket)
+
+    # sending ----------------------------------------------------------------------------------------------------------
+
+    def data_to_send(self) -> bytes:
+        """What has gathered for the peer; afterwards it is ours no more."""
+        if self._handshake is not None:
+            self._handshake.flush()
+        if self._update_owed and not self._write_closed:
+            self._update_owed = False  # one answer for all requests since we last sent (RFC 8446 section 4.6.3)
+            self._output.append(self._update_write_key(KeyUpdateRequest.update_not_requested))
+        if not self._output:
+            return b""
+        out = b"".join(self._output)
+        self._output.clear()
+        return out
+
+    def send_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue application data for :meth:`data_to_send`.  Raises Misuse before the handshake is complete and after close."""
+        for piece in self.seal(data):
+            self._output.append(bytes(piece))
+
+    def seal(self, data: bytes | bytearray | memoryview) -> Iterator[bytes | memoryview]:
+        """Application data as records, some at a time, after what :meth:`data_to_send` has.
+
+        A view that is given is good until the next is asked for; who keeps it longer calls
+        :func:`minitls.record.protection.keep_sealed_buffer`.  Raises Misuse as :meth:`send_data`.
+        """
+        if self._write_closed:
+            raise Misuse("the connection is closed for writing")
+        if not self.handshake_completed:
+            raise Misuse("data cannot be sent before the handshake is complete")
+        view = memoryview(data).cast("B")
+        if self._config.observer:
+            self._observe_sent(lambda at, key: DataSeen(at, True, len(view), key))
+        return self._seal(view)
+
+    def _seal(self, view: memoryview) -> Iterator[bytes | memoryview]:
+        if before := self.data_to_send():
+            yield before
+        while view:
+            sealing = self._records.sealing
+            assert sealing is not None
+            left = sealing.records_left() - 1  # the last one is KeyUpdate's
+            if left <= 0:
+                yield self._update_write_key(KeyUpdateRequest.update_not_requested)
+                continue
+            now, view = view[: left * MAX_PLAINTEXT], view[left * MAX_PLAINTEXT :]
+            if self._config.record_padding:
+                yield self._records.write(ContentType.application_data, bytes(now), self._config.record_padding)
+            else:
+                yield from sealing.seal_data(now)
+
+    def update_keys(self, *, request_peer: bool = False) -> None:
+        """Write under the next key from now on (RFC 8446 section 4.6.3); ``request_peer``: and ask the peer to do so."""
+        if not self.handshake_completed or self._write_closed:
+            raise Misuse("keys can be updated while the connection is open for writing")
+        self._output.append(self._update_write_key(KeyUpdateRequest(request_peer)))
+
+    def _update_write_key(self, request: KeyUpdateRequest) -> bytes:
+        """KeyUpdate's record, still under the old key."""
+        sealing = self._records.sealing
+        assert sealing is not None
+        message = KeyUpdate(request)
+        record = self._records.write(ContentType.handshake, write_message(message))
+        self._observe_sent(lambda at, key: MessageSeen(at, True, message, key))
+        secret = sealing.updated_secret()
+        self._records.sealing = Sealing(sealing.suite, secret)
+        self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
+        return record
+
+    def close(self) -> None:
+        """Send no more: queues close_notify, during the handshake user_canceled before it.  What comes can still be received."""
+        if self._write_closed:
+            return
+        if self._handshake is not None:
+            self._send_alert(Alert.user_canceled)
+        self._send_alert(Alert.close_notify)
+        self._write_closed = True
+        if self._handshake is not None:
+            self.abort(Misuse("the connection was closed during the handshake", reason="closed"))
+
+    def abort(self, error: BaseException) -> None:
+        """End at once, without a word to the peer; later calls raise ``error``."""
+        self.error = self.error or error
+        self._write_closed = True
+        if self._handshake is not None:
+            self._handshake.close()
+
+    def _fail(self, error: BaseException) -> None:
+        """The one place that sends fatal alerts."""
+        alert = error.alert if isinstance(error, TLSError) else Alert.internal_error
+        if alert is not None and not self._write_closed and not isinstance(error, AlertReceived):
+            self._send_alert(alert)
+        self.abort(error)
+
+    def _send_alert(self, alert: Alert) -> None:
+        if self._handshake is not None:
+            self._handshake.flush()
+        level = AlertLevel.warning if alert in (Alert.close_notify, Alert.user_canceled) else AlertLevel.fatal
+        self._observe_sent(lambda at, key: AlertSeen(at, True, alert, key))
+        self._output.append(self._records.write(ContentType.alert, bytes((level, alert))))
+
+    def _observe_sent(self, make: Any) -> None:
+        if self._config.observer:
+            sealing = self._records.sealing
+            observation: Observation = make(self._config.clock(), sealing.name if sealing else "")
+            self._config.observer(observation)
+
+
+class ClientConnection(Connection):
+    """The client's side.  ``data_to_send`` has the ClientHello at once.
+
+    ``server_hostname``: whom we want to talk to, a host name or an address: it is sent (SNI) and verified.  Raises Misuse for what
+    is no name, and for None unless verification is turned off.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, config: ClientConfig, *, server_hostname: str | None) -> None:
+        from minitls.certificates.names import normalise
+        from minitls.config import Danger
+
+        if server_hostname is None and config.verify is not Danger.accept_any_certificate:
+            raise Misuse("server_hostname is needed: whose certificate would be verified?")
+        name = None if server_hostname is None else normalise(server_hostname)
+        super().__init__(config, ConnectionInfo(role="client", timing=Timing(config.clock()), server_name=name))
+        self._records.change_cipher_spec_allowed = True
+        self._handshake = Driver(client_handshake, config, self.info, self._records, self._framing, self._output)
+
+
+class ServerConnection(Connection):
+    """The server's side."""
+
+    __slots__ = ()
+
+    def __init__(self, config: ServerConfig) -> None:
+        super().__init__(config, ConnectionInfo(role="server", timing=Timing(config.clock())))
+        self._handshake = Driver(server_handshake, config, self.info, self._records, self._framing, self._output)

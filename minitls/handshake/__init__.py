@@ -1,0 +1,13 @@
+"""The handshake, as pages that read like the RFC's figures.
+
+A handshake is a *flow*: a generator that calls what it can do itself (send a message, install a key) and yields only what it
+must wait for: the peer's next message (``expect``), or an answer of the application (``resolve``).  There is no third thing.
+A flow never sees bytes, sockets, records or alerts: it raises a :class:`~minitls.errors.TLSError`, and whoever drives it
+sends the alert.
+
+``client`` offers and finds out the version; ``client13`` goes on from there, ``server`` and ``server13`` likewise;
+``authenticate`` is RFC 8446 section 4.4, the same for both sides; ``negotiate`` decides what two sides agree on, in pure
+functions; ``after`` is what may come once the handshake is over.
+
+Default deny: a message that no ``expect`` waits for is unexpected_message, in one place, and the traceback ends at the
+waiting line."""

@@ -1,0 +1,49 @@
+"""What may come once the handshake is over (RFC 8446 section 4.6): a table, and nothing that is not in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol, TypeAlias
+
+from minitls.errors import Alert, PeerMisbehaved
+from minitls.wire.hello import Message
+from minitls.wire.messages import KeyUpdate, NewSessionTicket
+from minitls.wire.numbers import KeyUpdateRequest
+
+
+class Established(Protocol):
+    """What a message after the handshake can bring about; each gives the event that says so."""
+
+    def peer_updated_keys(self, requested: bool) -> Any:
+        """Read under the next key; ``requested``: and write under it soon."""
+
+    def ticket_received(self, ticket: NewSessionTicket) -> Any:
+        """Offer the ticket to the application."""
+
+
+def receive_key_update(connection: Established, message: Message) -> Any:
+    """Section 4.6.3."""
+    assert isinstance(message, KeyUpdate)
+    if message.request_update not in KeyUpdateRequest.__members__.values():
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"KeyUpdate with request_update {message.request_update}",
+            rule="RFC 8446 4.6.3",
+            reason="bad_key_update",
+        )
+    return connection.peer_updated_keys(message.request_update == KeyUpdateRequest.update_requested)
+
+
+def receive_new_session_ticket(connection: Established, message: Message) -> Any:
+    """Section 4.6.1."""
+    assert isinstance(message, NewSessionTicket)
+    return connection.ticket_received(message)
+
+
+Handler: TypeAlias = Callable[[Established, Message], Any]
+
+AFTER: Mapping[Literal["client", "server"], Mapping[type[Message], Handler]] = {
+    "client": {KeyUpdate: receive_key_update, NewSessionTicket: receive_new_session_ticket},
+    "server": {KeyUpdate: receive_key_update},
+}
+"""By role, what may come.  A client that did not offer post_handshake_auth gets no CertificateRequest (section 4.6.2)."""

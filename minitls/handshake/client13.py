@@ -1,0 +1,261 @@
+"""The client's side of TLS 1.3, top to bottom, from the server's answer on (RFC 8446, figure 1)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from minitls.config import ClientConfig
+from minitls.crypto.schedule import EarlySecret, TrafficSecret
+from minitls.crypto.signatures import CLIENT_CONTEXT, SERVER_CONTEXT
+from minitls.crypto.suites import SUITES, Suite
+from minitls.errors import Alert, PeerMisbehaved
+from minitls.handshake.authenticate import (
+    receive_finished,
+    receive_proof,
+    send_certificate,
+    send_finished,
+    verify_chain,
+)
+from minitls.handshake.flow import Flow, Handshake, expect
+from minitls.handshake.negotiate import choose_signature_scheme
+from minitls.wire.codec import Extensions
+from minitls.wire.extensions import KeyShareEntry
+from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
+from minitls.wire.messages import Certificate, CertificateRequest, EncryptedExtensions
+from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, name_of
+from minitls.wire.numbers import ExtensionType as X
+
+if TYPE_CHECKING:
+    from minitls.handshake.client import Offer
+
+_IN_SERVER_HELLO = frozenset({X.supported_versions, X.key_share, X.pre_shared_key})
+
+
+def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerHello | HelloRetryRequest) -> Flow[None]:
+    """Hello and key share, then all under keys: parameters, authentication, Finished both ways."""
+    suite = check_answer(offer.hello, answer)
+    hs.transcript.use(suite.hash_name)
+    if isinstance(answer, HelloRetryRequest):
+        offer, answer = yield from retry(hs, offer, answer)
+    else:
+        hs.send_change_cipher_spec()
+    shared_secret = exchange(hs, offer, answer)
+
+    handshake_secret = EarlySecret(suite.hash_name).handshake_secret(shared_secret)
+    through_hello = hs.transcript.digest()
+    server_secret = handshake_secret.server_traffic(through_hello)
+    client_secret = handshake_secret.client_traffic(through_hello)
+    hs.install_read_key(suite, server_secret)
+    hs.install_write_key(suite, client_secret)
+    hs.info.version = str(ProtocolVersion.TLSv1_3)
+    hs.info.cipher_suite = suite.name
+
+    encrypted_extensions = yield from expect(EncryptedExtensions)
+    check_encrypted_extensions(hs, config, offer.hello, encrypted_extensions)
+    request = yield from authenticate_server(hs, config, offer.hello, server_secret)
+
+    main_secret = handshake_secret.main_secret()
+    through_server_finished = hs.transcript.digest()
+    hs.install_read_key(suite, main_secret.server_traffic(through_server_finished))
+    if request is not None:
+        yield from authenticate_client(hs, config, request)
+    send_finished(hs, client_secret)
+    hs.install_write_key(suite, main_secret.client_traffic(through_server_finished))
+    hs.info.keep_exporter(main_secret, through_server_finished)
+
+
+def check_answer(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -> Suite:
+    """Section 4.1.3: everything in the answer is an answer to something that we said.  Gives the cipher suite."""
+    name = type(answer).__name__
+    if answer.legacy_version != ProtocolVersion.TLSv1_2:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"{name} has legacy_version 0x{answer.legacy_version:04x}",
+            rule="RFC 8446 4.1.3",
+            reason="wrong_version",
+        )
+    if answer.legacy_session_id_echo != hello.legacy_session_id:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter, f"{name} does not echo our session id", rule="RFC 8446 4.1.3", reason="wrong_session_id"
+        )
+    if answer.cipher_suite not in hello.cipher_suites or answer.cipher_suite not in SUITES:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"the server chose {name_of(CipherSuite, answer.cipher_suite)}, which we did not offer",
+            rule="RFC 8446 4.1.3",
+            reason="wrong_cipher_returned",
+        )
+    if answer.legacy_compression_method != 0:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter, f"{name} wants compression", rule="RFC 8446 4.1.3", reason="unsupported_compression"
+        )
+    allowed = _IN_SERVER_HELLO if isinstance(answer, ServerHello) else {X.supported_versions, X.key_share, X.cookie}
+    for kind in answer.extensions:
+        if kind not in hello.extensions and kind != X.cookie:
+            raise unsolicited(name, kind)
+        if kind not in allowed:
+            raise PeerMisbehaved(
+                Alert.illegal_parameter,
+                f"the extension {name_of(ExtensionType, kind)} does not belong in {name}",
+                rule="RFC 8446 4.2",
+                reason="misplaced_extension",
+            )
+    return SUITES[answer.cipher_suite]
+
+
+def unsolicited(where: str, kind: int) -> PeerMisbehaved:
+    """Section 4.2: an answer to an extension that was not sent."""
+    return PeerMisbehaved(
+        Alert.unsupported_extension,
+        f"{where} answers {name_of(ExtensionType, kind)}, which we did not send",
+        rule="RFC 8446 4.2",
+        reason="unsolicited_extension",
+    )
+
+
+def retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Flow[tuple[Offer, ServerHello]]:
+    """Section 4.1.4: say hello again, with the share and the cookie that the server asks for."""
+    from minitls.handshake.client import Offer, make_shares
+
+    group: int | None = request.extensions.get(X.key_share)
+    cookie: bytes | None = request.extensions.get(X.cookie)
+    shares = offer.shares
+    extensions = Extensions(offer.hello.extensions)
+    if group is not None:
+        sent = {share.group.code for share in offer.shares}
+        supported = [code for code in offer.hello.extensions[X.supported_groups] if code in NamedGroup.__members__.values()]
+        if group not in supported or group in sent:
+            what = "sent a share for" if group in sent else "do not offer"
+            raise PeerMisbehaved(
+                Alert.illegal_parameter,
+                f"the server asks for a share in {name_of(NamedGroup, group)}, which we {what}",
+                rule="RFC 8446 4.2.8",
+                reason="wrong_curve",
+            )
+        shares = make_shares((group,))
+        extensions[X.key_share] = tuple(KeyShareEntry(share.group.code, share.public) for share in shares)
+    elif cookie is None:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            "HelloRetryRequest that would change nothing",
+            rule="RFC 8446 4.1.4",
+            reason="empty_hello_retry_request",
+        )
+    if cookie is not None:
+        extensions[X.cookie] = cookie
+    hs.info.hello_retry = True
+    hs.transcript.replace_by_message_hash()
+    hs.send_change_cipher_spec()
+    again = dataclasses.replace(offer.hello, extensions=extensions)
+    hs.send(again)
+
+    server_hello = yield from expect(ServerHello)
+    check_answer(again, server_hello)
+    if server_hello.extensions.get(X.supported_versions) != ProtocolVersion.TLSv1_3:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter, "another version after HelloRetryRequest", rule="RFC 8446 4.1.4", reason="wrong_version"
+        )
+    if server_hello.cipher_suite != request.cipher_suite:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            "another cipher suite after HelloRetryRequest",
+            rule="RFC 8446 4.1.4",
+            reason="wrong_cipher_returned",
+        )
+    return Offer(again, shares), server_hello
+
+
+def exchange(hs: Handshake, offer: Offer, server_hello: ServerHello) -> bytes:
+    """Section 4.2.8: the server's share in one of the groups that we sent one for makes the shared secret."""
+    entry: KeyShareEntry | None = server_hello.extensions.get(X.key_share)
+    if entry is None:
+        raise PeerMisbehaved(
+            Alert.missing_extension, "ServerHello without key_share", rule="RFC 8446 9.2", reason="missing_key_share"
+        )
+    share = next((share for share in offer.shares if share.group.code == entry.group), None)
+    if share is None:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"the server's share is in {name_of(NamedGroup, entry.group)}, which we sent none for",
+            rule="RFC 8446 4.2.8",
+            reason="wrong_curve",
+        )
+    hs.info.group = share.group.name
+    return share.exchange(entry.key_exchange)
+
+
+def check_encrypted_extensions(hs: Handshake, config: ClientConfig, hello: ClientHello, message: EncryptedExtensions) -> None:
+    """Section 4.3.1: only answers, and an application protocol of ours (RFC 7301 section 3.1)."""
+    for kind in message.extensions:
+        if kind not in hello.extensions:
+            raise unsolicited("EncryptedExtensions", kind)
+    protocols: tuple[bytes, ...] | None = message.extensions.get(X.application_layer_protocol_negotiation)
+    if protocols is None:
+        return
+    chosen = protocols[0].decode("ascii", "backslashreplace")
+    if len(protocols) != 1 or chosen not in config.alpn:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"the server chose the application protocol {chosen!r}, and we offered {', '.join(config.alpn)}",
+            rule="RFC 7301 3.1",
+            reason="invalid_alpn_protocol",
+        )
+    hs.info.alpn_protocol = chosen
+
+
+def authenticate_server(
+    hs: Handshake, config: ClientConfig, hello: ClientHello, server_secret: TrafficSecret
+) -> Flow[CertificateRequest | None]:
+    """Section 4.4: the server's chain, the proof that it has the key, its Finished; and whether it asks who we are."""
+    request = None
+    message = yield from expect(CertificateRequest, Certificate)
+    if isinstance(message, CertificateRequest):
+        request = check_request(message)
+        message = yield from expect(Certificate)
+    assert isinstance(message, Certificate)
+    if message.certificate_request_context:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter, "the server's Certificate answers a request", rule="RFC 8446 4.4.2", reason="wrong_context"
+        )
+    if not message.certificate_list:
+        raise PeerMisbehaved(
+            Alert.decode_error, "the server's Certificate is empty", rule="RFC 8446 4.4.2.4", reason="no_certificate"
+        )
+    key = yield from verify_chain(hs, config, message)
+    scheme = yield from receive_proof(hs, SERVER_CONTEXT, key, hello.extensions[X.signature_algorithms])
+    hs.info.signature_scheme = scheme.name
+    yield from receive_finished(hs, server_secret)
+    return request
+
+
+def check_request(request: CertificateRequest) -> CertificateRequest:
+    """Section 4.3.2."""
+    if request.certificate_request_context:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            "CertificateRequest has a context during the handshake",
+            rule="RFC 8446 4.3.2",
+            reason="wrong_context",
+        )
+    if X.signature_algorithms not in request.extensions:
+        raise PeerMisbehaved(
+            Alert.missing_extension,
+            "CertificateRequest without signature_algorithms",
+            rule="RFC 8446 4.3.2",
+            reason="missing_extension",
+        )
+    return request
+
+
+def authenticate_client(hs: Handshake, config: ClientConfig, request: CertificateRequest) -> Flow[None]:
+    """Section 4.4.2: our certificate, if we have one that the server can verify; an empty Certificate declines."""
+    credential, context = config.credential, request.certificate_request_context
+    scheme = credential and choose_signature_scheme(credential.schemes, request.extensions[X.signature_algorithms], config.policy)
+    if credential is None or scheme is None:
+        hs.chosen("client_certificate", "none", "we have none" if credential is None else "the server cannot verify its key")
+        hs.send(Certificate(context, ()))
+        return
+    hs.chosen("client_certificate", scheme.name, "the server asks for one, and can verify its key")
+    hs.info.client_signature_scheme = scheme.name
+    yield from send_certificate(hs, CLIENT_CONTEXT, context, credential, scheme)

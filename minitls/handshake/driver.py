@@ -1,0 +1,196 @@
+"""What runs a flow: hands it the peer's messages and the application's answers, and does what it asks for at once.
+
+The driver checks that a message is one that the flow waits for, and throws what is wrong *into* the flow, so that a traceback
+ends at the waiting line.  It sends no alert and catches nothing: errors leave it for :mod:`minitls.connection`, which does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from minitls.config import ClientConfig, ServerConfig
+from minitls.crypto.schedule import TrafficSecret
+from minitls.crypto.suites import Suite
+from minitls.errors import Alert, PeerMisbehaved
+from minitls.handshake.flow import Expect, Flow, Question, Resolve
+from minitls.handshake.transcript import Transcript
+from minitls.info import ConnectionInfo
+from minitls.observe import ChainVerified, ChangeCipherSpecSeen, Chosen, KeyInstalled, MessageSeen
+from minitls.record.layer import RecordLayer
+from minitls.record.protection import Opening, Sealing
+from minitls.wire.framing import Framing
+from minitls.wire.hello import ClientHello, Message
+from minitls.wire.messages import message_type, read_message, write_message
+from minitls.wire.numbers import ContentType
+
+EARLY_DATA_TO_SKIP = 64 * 1024
+"""Bytes of records dropped when a client sends 0-RTT data that we did not agree to: more than any ticket of ours allows."""
+
+C = TypeVar("C", ClientConfig, ServerConfig)
+
+
+class Driver:
+    """One handshake: :class:`~minitls.handshake.flow.Handshake` for the flow, ``receive`` and ``answer`` for the connection.
+
+    ``question``: what the application was asked and has not answered; meanwhile the flow stands still.
+    ``done``: the flow came to its end.
+    """
+
+    __slots__ = (
+        "_config",
+        "_expected",
+        "_flight",
+        "_flow",
+        "_framing",
+        "_output",
+        "_records",
+        "done",
+        "info",
+        "question",
+        "transcript",
+    )
+
+    def __init__(
+        self,
+        handshake: Callable[[Driver, C], Flow[None]],
+        config: C,
+        info: ConnectionInfo,
+        records: RecordLayer,
+        framing: Framing,
+        output: list[bytes],
+    ) -> None:
+        self.transcript = Transcript()
+        self.info = info
+        self.question: Question | None = None
+        self.done = False
+        self._config: ClientConfig | ServerConfig = config
+        self._records = records
+        self._framing = framing
+        self._output = output
+        self._flight = bytearray()
+        self._expected: tuple[type[Message], ...] = ()
+        self._flow = handshake(self, config)
+        self._advance(self._flow.send, None)
+
+    # what the connection calls ----------------------------------------------------------------------------------------
+
+    def receive(self, raw: bytes) -> None:
+        """The peer's next handshake message, header included."""
+        kind = message_type(raw)
+        if kind not in self._expected:
+            wanted = " or ".join(each.__name__ for each in self._expected)
+            self._advance(
+                self._flow.throw,
+                PeerMisbehaved(Alert.unexpected_message, f"expected {wanted}, got {kind.__name__}", rule="RFC 8446 4"),
+            )
+        message = read_message(kind, raw)
+        self.transcript.add(raw)
+        if self._config.observer:
+            opening = self._records.opening
+            self._config.observer(MessageSeen(self._config.clock(), False, message, opening.name if opening else ""))
+        self._advance(self._flow.send, message)
+
+    def answer(self, value: Any) -> None:
+        """The application's answer to ``question``."""
+        self._forget_question()
+        self._advance(self._flow.send, value)
+
+    def fail(self, error: BaseException) -> None:
+        """The application could not answer: its error goes through the flow and out again."""
+        self._forget_question()
+        self._advance(self._flow.throw, error)
+
+    def close(self) -> None:
+        """A suspended flow refers to itself: end it, so that it is freed now."""
+        self._forget_question()
+        self._flow.close()
+
+    def flush(self) -> None:
+        """Make records of the messages sent so far: a flight shares them."""
+        if self._flight:
+            first = not self._output and self._records.sealing is None and not self._records.started
+            version = 0x0301 if first else 0x0303  # RFC 8446 section 5.1: old servers want to see TLS 1.0 in a first ClientHello
+            self._output.append(self._records.write(ContentType.handshake, bytes(self._flight), version=version))
+            self._flight.clear()
+
+    def _forget_question(self) -> None:
+        question, self.question = self.question, None
+        asked = question.awaitable if question else None
+        if inspect.iscoroutine(asked) and inspect.getcoroutinestate(asked) == inspect.CORO_CREATED:
+            asked.close()  # answered by other means: nobody will await it
+
+    def _advance(self, resume: Callable[[Any], Expect | Resolve], value: Any) -> None:
+        """Run the flow to the next thing that it must wait for."""
+        try:
+            wanted = resume(value)
+            while isinstance(wanted, Resolve):
+                try:
+                    reply = wanted.ask(*wanted.args)
+                except Exception as error:
+                    wanted = self._flow.throw(error)
+                    continue
+                if inspect.isawaitable(reply):
+                    name = getattr(wanted.ask, "__name__", type(wanted.ask).__name__)
+                    self.question = Question(name, wanted.args, reply)
+                    return
+                wanted = self._flow.send(reply)
+            self._expected = wanted.types
+        except StopIteration:
+            self.done = True
+
+    # what the flow calls ----------------------------------------------------------------------------------------------
+
+    def send(self, message: Message) -> None:
+        raw = write_message(message)
+        self.transcript.add(raw)
+        if isinstance(message, ClientHello) and not self.info.client_hello_raw:
+            self.info.client_hello_raw = raw
+        self._flight += raw
+        if self._config.observer:
+            sealing = self._records.sealing
+            self._config.observer(MessageSeen(self._config.clock(), True, message, sealing.name if sealing else ""))
+
+    def send_change_cipher_spec(self) -> None:
+        self.flush()
+        self._output.append(b"\x14\x03\x03\x00\x01\x01")
+        if self._config.observer:
+            self._config.observer(ChangeCipherSpecSeen(self._config.clock(), True))
+
+    def install_read_key(self, suite: Suite, secret: TrafficSecret) -> None:
+        check_boundary(self._framing)
+        self._records.opening = Opening(suite, secret)
+        self._installed(False, suite, secret)
+
+    def install_write_key(self, suite: Suite, secret: TrafficSecret) -> None:
+        self.flush()
+        self._records.sealing = Sealing(suite, secret)
+        self._installed(True, suite, secret)
+
+    def _installed(self, sent: bool, suite: Suite, secret: TrafficSecret) -> None:
+        self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
+        if self._config.observer:
+            self._config.observer(KeyInstalled(self._config.clock(), sent, secret.key_log_label, suite.name))
+
+    def skip_early_data(self) -> None:
+        self._records.early_data_to_skip = EARLY_DATA_TO_SKIP
+
+    def chosen(self, what: str, value: str, why: str) -> None:
+        if self._config.observer:
+            self._config.observer(Chosen(self._config.clock(), what, value, why))
+
+    def chain_verified(self, path: tuple[bytes, ...], server_name: str | None) -> None:
+        if self._config.observer:
+            self._config.observer(ChainVerified(self._config.clock(), path, server_name))
+
+
+def check_boundary(framing: Framing) -> None:
+    """RFC 8446 section 5.1: what comes before a key change and what comes after never share a record."""
+    if framing:
+        raise PeerMisbehaved(
+            Alert.unexpected_message,
+            "the peer goes on in a record after a message that changes the keys",
+            rule="RFC 8446 5.1",
+            reason="excess_handshake_data",
+        )

@@ -1,0 +1,89 @@
+"""The vocabulary between a handshake and its driver: two things to wait for, and a few that can be done at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
+
+from minitls.crypto.schedule import TrafficSecret
+from minitls.crypto.suites import Suite
+from minitls.handshake.transcript import Transcript
+from minitls.info import ConnectionInfo
+from minitls.wire.hello import Message
+
+M = TypeVar("M", bound=Message)
+N = TypeVar("N", bound=Message)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """Resume me with the peer's next message, which must be one of these."""
+
+    types: tuple[type[Message], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Resume me with what the application answers; it may take its time."""
+
+    ask: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """The application was asked, and its answer is awaitable: await ``awaitable`` (or not), and hand the answer in.
+
+    ``name``: the callable's name, such as "select_credential" or "sign"; ``args``: what it was asked with.
+    """
+
+    name: str
+    args: tuple[Any, ...] = field(repr=False)
+    awaitable: Awaitable[Any] = field(repr=False)
+
+
+Flow: TypeAlias = Generator[Expect | Resolve, Any, R]
+
+
+@overload
+def expect(first: type[M], /) -> Flow[M]: ...
+@overload
+def expect(first: type[M], second: type[N], /) -> Flow[M | N]: ...
+def expect(*types: type[Message]) -> Flow[Any]:
+    """Wait for the peer's next message.  Anything else is unexpected_message, thrown in here."""
+    return (yield Expect(types))
+
+
+def resolve(ask: Callable[..., Any], *args: Any) -> Flow[Any]:
+    """Wait for the application's answer; ``ask`` may be sync or async."""
+    return (yield Resolve(ask, args))
+
+
+class Handshake(Protocol):
+    """What a flow can do by itself.  ``transcript`` and ``info`` are its notes of what was said and what was agreed."""
+
+    transcript: Transcript
+    info: ConnectionInfo
+
+    def send(self, message: Message) -> None:
+        """Queue a handshake message, and add it to the transcript."""
+
+    def send_change_cipher_spec(self) -> None:
+        """Queue the record that middleboxes want to see (RFC 8446 appendix D.4)."""
+
+    def install_read_key(self, suite: Suite, secret: TrafficSecret) -> None:
+        """Open what comes from now on under this secret.  Raises unexpected_message where a message is cut by the change."""
+
+    def install_write_key(self, suite: Suite, secret: TrafficSecret) -> None:
+        """Seal what is sent from now on under this secret."""
+
+    def skip_early_data(self) -> None:
+        """Drop 0-RTT data that was sent to us unasked (RFC 8446 section 4.2.10), up to a limit."""
+
+    def chosen(self, what: str, value: str, why: str) -> None:
+        """Tell the observer what was decided."""
+
+    def chain_verified(self, path: tuple[bytes, ...], server_name: str | None) -> None:
+        """Tell the observer that the peer's certificates are good."""

@@ -1,0 +1,170 @@
+"""What two sides agree on: pure functions, each giving its choice and the reason in words.
+
+The server decides (RFC 8446 section 4.1.1); :func:`negotiate` asks the same functions offline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minitls.config import ClientConfig, Policy, ServerConfig
+from minitls.crypto.groups import GROUPS, Group
+from minitls.crypto.suites import SUITES, Suite
+from minitls.errors import Alert, PeerIncompatible
+from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme, name_of
+
+if TYPE_CHECKING:
+    from minitls.certificates.credentials import Credential
+
+
+def choose_version(offered: Sequence[int], policy: Policy) -> ProtocolVersion:
+    """The best of ours that the client offers (RFC 8446 section 4.2.1).  Raises protocol_version."""
+    for version in policy.versions:
+        if version in offered:
+            return ProtocolVersion(int(version))
+    theirs = ", ".join(name_of(ProtocolVersion, v).replace("_", ".") for v in offered if v in ProtocolVersion.__members__.values())
+    raise PeerIncompatible(
+        Alert.protocol_version,
+        f"no common version: the client offers {theirs or 'none that we know'}, we have {', '.join(map(str, policy.versions))}",
+        rule="RFC 8446 4.2.1",
+        reason="unsupported_protocol",
+    )
+
+
+def choose_cipher_suite(offered: Sequence[int], policy: Policy) -> tuple[Suite, str]:
+    """The first of ours that the client offers (RFC 8446 section 4.1.1).  Raises handshake_failure."""
+    for code in policy.cipher_suites:
+        if code in offered:
+            return SUITES[int(code)], "first of the server's that the client offers"
+    raise PeerIncompatible(
+        Alert.handshake_failure,
+        f"no common cipher suite: the client offers {_names(CipherSuite, offered)}",
+        rule="RFC 8446 4.1.1",
+        reason="no_shared_cipher",
+    )
+
+
+def choose_group(offered: Sequence[int], shared: Sequence[int], policy: Policy) -> tuple[Group, bool, str]:
+    """The group, whether the client must be asked for a share in it, and why (RFC 8446 section 4.1.1).  Raises handshake_failure.
+
+    ``offered``: supported_groups; ``shared``: the groups with a share in the hello.
+    """
+    common = [int(code) for code in policy.groups if code in offered]
+    if not common:
+        raise PeerIncompatible(
+            Alert.handshake_failure,
+            f"no common group: the client offers {_names(NamedGroup, offered)}",
+            rule="RFC 8446 4.1.1",
+            reason="no_shared_group",
+        )
+    hybrid = [code for code in common if GROUPS[code].post_quantum]
+    candidates = hybrid if hybrid and policy.prefer_post_quantum else common
+    for code in candidates:
+        if code in shared:
+            return GROUPS[code], False, "first of the server's that the client sent a share for"
+    why = "post-quantum, and the client has it" if candidates is hybrid else "first of the server's that the client has"
+    return GROUPS[candidates[0]], True, f"{why}, but sent no share for: asked again"
+
+
+def choose_signature_scheme(schemes: Sequence[SignatureScheme], offered: Sequence[int], policy: Policy) -> SignatureScheme | None:
+    """The first of a credential's schemes that we may use and that the peer accepts, or None (RFC 8446 section 4.4.2.2)."""
+    return next((scheme for scheme in schemes if scheme in offered and scheme in policy.signature_schemes), None)
+
+
+def choose_credential(
+    credentials: Sequence[Credential],
+    server_name: str | None,
+    offered: Sequence[int],
+    authorities: Sequence[bytes],
+    policy: Policy,
+) -> tuple[Credential, SignatureScheme, str]:
+    """A credential and the scheme to prove it with (RFC 8446 section 4.4.2.2).  Raises handshake_failure.
+
+    Among those whose key the peer can verify: one for its name, else any; among these, one issued by who it trusts, else any; then
+    the server's order.
+    """
+    usable = [
+        (credential, scheme)
+        for credential in credentials
+        if (scheme := choose_signature_scheme(credential.schemes, offered, policy)) is not None
+    ]
+    if not usable:
+        raise PeerIncompatible(
+            Alert.handshake_failure,
+            f"no certificate whose key the peer can verify: it accepts {_names(SignatureScheme, offered)}",
+            rule="RFC 8446 4.4.2.2",
+            reason="no_common_signature_algorithms",
+        )
+    why = "the default"
+    named = [pair for pair in usable if server_name and pair[0].matches(server_name)]
+    if named:
+        usable, why = named, f"for the name {server_name}"
+    elif server_name:
+        why = f"the default: none is for the name {server_name}"
+    trusted = [pair for pair in usable if authorities and pair[0].issued_by(authorities)]
+    if trusted:
+        usable, why = trusted, f"{why}, by an authority that the peer names"
+    return *usable[0], why
+
+
+def choose_alpn(offered: Sequence[str] | None, ours: Sequence[str]) -> str | None:
+    """The first of the server's protocols that the client offers; None where either side has none (RFC 7301 section 3.2)."""
+    if offered is None or not ours:
+        return None
+    for protocol in ours:
+        if protocol in offered:
+            return protocol
+    raise PeerIncompatible(
+        Alert.no_application_protocol,
+        f"no common application protocol: the client offers {', '.join(offered)}, we have {', '.join(ours)}",
+        rule="RFC 7301 3.2",
+        reason="no_application_protocol",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What two configurations come to, and why: ``reasons`` has a sentence for each choice."""
+
+    version: str
+    cipher_suite: str
+    group: str
+    signature_scheme: str
+    alpn_protocol: str | None
+    hello_retry: bool
+    reasons: tuple[str, ...]
+
+
+def negotiate(client: ClientConfig, server: ServerConfig, server_name: str | None = None) -> Agreement:
+    """What these two would agree on, without a handshake.  Raises PeerIncompatible, which says why not.
+
+    Looks at policies, ALPN and ``server.credentials``; what a ``select_credential`` callback would answer cannot be known.
+    """
+    ours, theirs = client.policy, server.policy
+    version = choose_version([int(v) for v in ours.versions], theirs)
+    suite, suite_why = choose_cipher_suite([int(c) for c in ours.cipher_suites], theirs)
+    assert ours.key_shares is not None
+    group, retry, group_why = choose_group([int(g) for g in ours.groups], [int(g) for g in ours.key_shares], theirs)
+    _, scheme, credential_why = choose_credential(
+        server.credentials, server_name, [int(s) for s in ours.signature_schemes], (), theirs
+    )
+    protocol = choose_alpn(client.alpn or None, server.alpn)
+    return Agreement(
+        version=str(version),
+        cipher_suite=suite.name,
+        group=group.name,
+        signature_scheme=scheme.name,
+        alpn_protocol=protocol,
+        hello_retry=retry,
+        reasons=(
+            f"{suite.name}: {suite_why}",
+            f"{group.name}: {group_why}",
+            f"{scheme.name}: the certificate's key; {credential_why}",
+        ),
+    )
+
+
+def _names(registry: type[CipherSuite | NamedGroup | SignatureScheme], codes: Sequence[int]) -> str:
+    return ", ".join(name_of(registry, code) for code in codes) or "nothing"

@@ -1,0 +1,39 @@
+"""The server's beginning: what the client offers, and which version's handshake it leads into (RFC 8446 section 4.1)."""
+
+from __future__ import annotations
+
+from minitls.config import ServerConfig
+from minitls.errors import Alert, PeerMisbehaved
+from minitls.handshake import server13
+from minitls.handshake.flow import Flow, Handshake, expect
+from minitls.handshake.negotiate import choose_version
+from minitls.wire.extensions import ServerName
+from minitls.wire.hello import ClientHello
+from minitls.wire.numbers import ExtensionType as X
+
+
+def server_handshake(hs: Handshake, config: ServerConfig) -> Flow[None]:
+    """The server's side, whatever version it will be."""
+    hello = yield from expect(ClientHello)
+    hs.info.client_hello_raw = hello.raw
+    hs.info.timing.hello_answered = config.clock()
+    choose_version(hello.versions, config.policy)
+    hs.info.server_name = check_server_name(hello)
+    yield from server13.handshake(hs, config, hello)
+
+
+def check_server_name(hello: ClientHello) -> str | None:
+    """RFC 6066 section 3: one host name at most, in ASCII, and nothing in it that could fool who reads it."""
+    names: tuple[ServerName, ...] = hello.extensions.get(X.server_name, ())
+    if not names:
+        return None
+    hosts = [name.host_name for name in names if name.name_type == 0]
+    printable = all(host.isascii() and all(0x21 <= byte <= 0x7E for byte in host) for host in hosts)
+    if len(hosts) != 1 or not printable:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            "server_name does not hold one host name in ASCII",
+            rule="RFC 6066 3",
+            reason="bad_server_name",
+        )
+    return hosts[0].decode("ascii").lower().removesuffix(".")

@@ -1,0 +1,53 @@
+"""The transcript: a running hash of every handshake message, as its bytes were (RFC 8446 section 4.4.1)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from minitls.wire.numbers import HandshakeType
+
+
+class Transcript:
+    """Messages are kept until the hash is known, and the last one until the next comes: Finished and CertificateVerify cover
+    what stood *before* them."""
+
+    __slots__ = ("_hash", "_last", "_name", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting = b""
+        self._last = b""
+        self._hash: hashlib._Hash | None = None
+        self._name = ""
+
+    def add(self, raw: bytes) -> None:
+        """A message's bytes, header included."""
+        if self._hash is None:
+            self._waiting += self._last
+        else:
+            self._hash.update(self._last)
+        self._last = raw
+
+    def use(self, hash_name: str) -> None:
+        """The hash is known from now on: the cipher suite names it."""
+        self._hash = hashlib.new(hash_name, self._waiting)
+        self._name = hash_name
+        self._waiting = b""
+
+    def digest(self) -> bytes:
+        """Over all messages."""
+        assert self._hash is not None
+        self._hash.update(self._last)
+        self._last = b""
+        return self._hash.digest()
+
+    def before_last(self) -> bytes:
+        """Over all messages but the last one added."""
+        assert self._hash is not None
+        return self._hash.digest()
+
+    def replace_by_message_hash(self) -> None:
+        """All but the last message becomes the synthetic message_hash, when that last one is a HelloRetryRequest (section
+        4.4.1)."""
+        digest = self.before_last()
+        self._hash = hashlib.new(self._name)
+        self._last = bytes((HandshakeType.message_hash,)) + len(digest).to_bytes(3, "big") + digest + self._last

@@ -1,0 +1,110 @@
+"""What a connection came to: filled in by the handshake as it goes, read by everybody afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from minitls.crypto.schedule import ExporterSecret, MainSecret
+from minitls.errors import Misuse
+from minitls.wire.hello import ClientHello
+from minitls.wire.messages import read_message
+
+
+@dataclass(slots=True)
+class Timing:
+    """When things happened, in seconds by the configuration's clock; None for what has not."""
+
+    started: float
+    hello_answered: float | None = None
+    completed: float | None = None
+
+    @property
+    def handshake(self) -> float | None:
+        """Seconds from our start to our last handshake message."""
+        return None if self.completed is None else self.completed - self.started
+
+
+@dataclass(slots=True)
+class ConnectionInfo:
+    """What was agreed, and with whom.  Names are IANA's; what does not apply is None.
+
+    ``signature_scheme``: what the server proved its key with; ``client_signature_scheme``: the client, if it was asked.
+    ``peer_chain``: what the peer sent, ``verified_chain``: the path that was found good, up to the root; DER, leaf first.
+    ``hello_retry``: whether the server asked for a second ClientHello.
+    """
+
+    role: Literal["client", "server"]
+    timing: Timing
+    server_name: str | None = None
+    version: str | None = None
+    cipher_suite: str | None = None
+    group: str | None = None
+    signature_scheme: str | None = None
+    client_signature_scheme: str | None = None
+    alpn_protocol: str | None = None
+    peer_chain: tuple[bytes, ...] = field(default=(), repr=False)
+    verified_chain: tuple[bytes, ...] = field(default=(), repr=False)
+    local_chain: tuple[bytes, ...] = field(default=(), repr=False)
+    hello_retry: bool = False
+    resumed: bool = False
+    early_data_accepted: bool = False
+    ech_accepted: bool = False
+    client_hello_raw: bytes = field(default=b"", repr=False)
+    _exporter: tuple[MainSecret, bytes] | None = field(default=None, repr=False)
+
+    @property
+    def client_random(self) -> bytes:
+        """ClientHello.random, by which key logs find a connection."""
+        return self.client_hello_raw[6:38]
+
+    @property
+    def client_hello(self) -> ClientHello:
+        """The (first) ClientHello of the connection, parsed; ``raw`` and ``ja4`` with it."""
+        hello = read_message(ClientHello, self.client_hello_raw)
+        assert isinstance(hello, ClientHello)
+        return hello
+
+    def keep_exporter(self, main_secret: MainSecret, transcript_hash: bytes) -> None:
+        """Remember what the exporter secret is derived from; it is derived when somebody asks."""
+        self._exporter = (main_secret, transcript_hash)
+
+    def exporter_secret(self) -> ExporterSecret:
+        if self._exporter is None:
+            raise Misuse("keying material can be exported once the handshake is complete", rule="RFC 8446 7.5")
+        main_secret, transcript_hash = self._exporter
+        return main_secret.exporter(transcript_hash)
+
+    def export_keying_material(self, label: str, context: bytes, length: int) -> bytes:
+        """``length`` bytes that both sides, and nobody else, can make (RFC 8446 section 7.5).  Raises Misuse before completion."""
+        return self.exporter_secret().export(label, context, length)
+
+    def channel_binding(self, kind: str) -> bytes:
+        """What binds an application's authentication to this connection: "tls-exporter" (RFC 9266) or "tls-server-end-point"
+        (5929).
+
+        Raises Misuse for "tls-unique", which TLS 1.3 does not have, for an unknown kind, and where there is no certificate.
+        """
+        if kind == "tls-exporter":
+            return self.export_keying_material("EXPORTER-Channel-Binding", b"", 32)
+        if kind == "tls-server-end-point":
+            chain = self.peer_chain if self.role == "client" else self.local_chain
+            if not chain:
+                raise Misuse("tls-server-end-point needs a server certificate, and there was none", rule="RFC 5929 4")
+            return _certificate_hash(chain[0])
+        if kind == "tls-unique":
+            raise Misuse("tls-unique is not defined for TLS 1.3: use tls-exporter", rule="RFC 8446 C.5")
+        raise Misuse(f"unknown channel binding {kind!r}: tls-exporter or tls-server-end-point")
+
+
+def _certificate_hash(der: bytes) -> bytes:
+    """RFC 5929 section 4.1: the hash of the certificate's own signature, SHA-256 where that is older or has none."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
+    if algorithm is None or isinstance(algorithm, (hashes.MD5, hashes.SHA1)):
+        algorithm = hashes.SHA256()
+    digest = hashes.Hash(algorithm)
+    digest.update(der)
+    return digest.finalize()

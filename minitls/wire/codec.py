@@ -1,0 +1,311 @@
+"""The presentation language: a *codec* is a pair of closures, ``read(buf, pos, end) -> (value, pos)`` and ``write(value, out)``.
+
+``opaque(32)`` is the RFC's ``opaque x[32]``, ``opaque(0, 255)`` its ``opaque x<0..255>``, ``vector(uint16, 2, 254)`` its
+``uint16 x<2..254>`` (bounds in bytes, as the RFC counts).  :func:`structure` turns a class whose fields are declared with
+:func:`wire` into a slotted dataclass with a codec of its own.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast, dataclass_transform
+
+from minitls.errors import Alert, DecodeError, PeerMisbehaved
+
+T = TypeVar("T")
+S = TypeVar("S", bound="Structure")
+
+
+class Codec(NamedTuple, Generic[T]):
+    read: Callable[[bytes, int, int], tuple[T, int]]
+    write: Callable[[T, bytearray], None]
+
+
+def _uint(bits: int) -> Codec[int]:
+    size = bits // 8
+    name = f"uint{bits}"
+
+    def read(buf: bytes, pos: int, end: int) -> tuple[int, int]:
+        stop = pos + size
+        if stop > end:
+            raise DecodeError(f"{name} at offset {pos} is cut short: {end - pos} of {size} bytes")
+        return int.from_bytes(buf[pos:stop], "big"), stop
+
+    def write(value: int, out: bytearray) -> None:
+        out += value.to_bytes(size, "big")
+
+    return Codec(read, write)
+
+
+uint8, uint16, uint24, uint32, uint64 = _uint(8), _uint(16), _uint(24), _uint(32), _uint(64)
+
+
+def _read_rest(buf: bytes, pos: int, end: int) -> tuple[bytes, int]:
+    return buf[pos:end], end
+
+
+def _write_rest(value: bytes, out: bytearray) -> None:
+    out += value
+
+
+rest: Codec[bytes] = Codec(_read_rest, _write_rest)
+"""All bytes up to the end of what contains it: Finished, padding."""
+
+
+def _read_nothing(buf: bytes, pos: int, end: int) -> tuple[None, int]:
+    return None, pos
+
+
+def _write_nothing(value: None, out: bytearray) -> None:
+    pass
+
+
+nothing: Codec[None] = Codec(_read_nothing, _write_nothing)
+"""``struct {}``: an extension whose presence says it all."""
+
+
+def _fixed(length: int) -> Codec[bytes]:
+    def read(buf: bytes, pos: int, end: int) -> tuple[bytes, int]:
+        stop = pos + length
+        if stop > end:
+            raise DecodeError(f"opaque[{length}] at offset {pos} is cut short: {end - pos} bytes left")
+        return buf[pos:stop], stop
+
+    def write(value: bytes, out: bytearray) -> None:
+        if len(value) != length:
+            raise ValueError(f"opaque[{length}] cannot hold {len(value)} bytes")
+        out += value
+
+    return Codec(read, write)
+
+
+def _span(kind: str, floor: int, ceiling: int) -> Callable[[bytes, int, int], tuple[int, int]]:
+    """Read the length prefix of a variable-length vector: (where its content starts, where it stops)."""
+    size = (ceiling.bit_length() + 7) // 8
+
+    def span(buf: bytes, pos: int, end: int) -> tuple[int, int]:
+        start = pos + size
+        length = int.from_bytes(buf[pos:start], "big")
+        stop = start + length
+        if stop > end:
+            raise DecodeError(f"{kind}<{floor}..{ceiling}> at offset {pos} is cut short: {end - pos} bytes left")
+        if not floor <= length <= ceiling:
+            raise DecodeError(f"{kind}<{floor}..{ceiling}> at offset {pos} has {length} bytes")
+        return start, stop
+
+    return span
+
+
+def opaque(floor: int, ceiling: int | None = None) -> Codec[bytes]:
+    """``opaque x[floor]`` with one number, ``opaque x<floor..ceiling>`` with two."""
+    if ceiling is None:
+        return _fixed(floor)
+    top = ceiling
+    size = (top.bit_length() + 7) // 8
+    span = _span("opaque", floor, top)
+
+    def read(buf: bytes, pos: int, end: int) -> tuple[bytes, int]:
+        start, stop = span(buf, pos, end)
+        return buf[start:stop], stop
+
+    def write(value: bytes, out: bytearray) -> None:
+        if not floor <= len(value) <= top:
+            raise ValueError(f"opaque<{floor}..{top}> cannot hold {len(value)} bytes")
+        out += len(value).to_bytes(size, "big")
+        out += value
+
+    return Codec(read, write)
+
+
+@cache
+def _uint16s(count: int) -> struct.Struct:
+    return struct.Struct(f"!{count}H")
+
+
+def vector(item: Codec[T], floor: int, ceiling: int) -> Codec[tuple[T, ...]]:
+    """``T x<floor..ceiling>``: a tuple of items; floor and ceiling count bytes."""
+    if item is uint16:
+        return cast("Codec[tuple[T, ...]]", _uint16_vector(floor, ceiling))
+    size = (ceiling.bit_length() + 7) // 8
+    span = _span("vector", floor, ceiling)
+    read_item, write_item = item
+
+    def read(buf: bytes, pos: int, end: int) -> tuple[tuple[T, ...], int]:
+        pos, stop = span(buf, pos, end)
+        items: list[T] = []
+        while pos < stop:
+            value, pos = read_item(buf, pos, stop)
+            items.append(value)
+        return tuple(items), pos
+
+    def write(value: tuple[T, ...], out: bytearray) -> None:
+        at = len(out)
+        out += bytes(size)
+        for each in value:
+            write_item(each, out)
+        length = len(out) - at - size
+        if not floor <= length <= ceiling:
+            raise ValueError(f"vector<{floor}..{ceiling}> cannot hold {length} bytes")
+        out[at : at + size] = length.to_bytes(size, "big")
+
+    return Codec(read, write)
+
+
+def _uint16_vector(floor: int, ceiling: int) -> Codec[tuple[int, ...]]:
+    """The commonest vector goes through one C call."""
+    read_body, write_body = opaque(floor, ceiling)
+
+    def read(buf: bytes, pos: int, end: int) -> tuple[tuple[int, ...], int]:
+        raw, after = read_body(buf, pos, end)
+        if len(raw) % 2:
+            raise DecodeError(f"vector of uint16 at offset {pos} has an odd length: {len(raw)}")
+        return _uint16s(len(raw) // 2).unpack(raw), after
+
+    def write(value: tuple[int, ...], out: bytearray) -> None:
+        write_body(_uint16s(len(value)).pack(*value), out)
+
+    return Codec(read, write)
+
+
+class Extensions(dict[int, Any]):
+    """``Extension extensions<0..2^16-1>``: bodies by ExtensionType, in the order of the wire; unknown bodies stay bytes."""
+
+    __slots__ = ()
+
+
+def extensions(
+    where: str,
+    table: Mapping[int, Codec[Any]],
+    recognised: Mapping[int, Any],
+    name: Callable[[int], str],
+    *,
+    floor: int = 0,
+    optional: bool = False,
+) -> Codec[Extensions]:
+    """An extension block (RFC 8446 section 4.2).
+
+    ``table`` has the bodies that may stand in this message, ``recognised`` every extension that we know from any.  ``optional``:
+    the whole block may be missing, as in a hello of TLS 1.2.  A duplicate, or an extension known to belong elsewhere, is
+    illegal_parameter.
+    """
+    span = _span("extensions", floor, 2**16 - 1)
+    unpack_header = struct.Struct("!HH").unpack_from
+
+    def read_body(codec: Codec[Any], buf: bytes, pos: int, stop: int, kind: int) -> Any:
+        try:
+            value, after = codec.read(buf, pos, stop)
+        except DecodeError as error:
+            raise DecodeError(f"{name(kind)}: {error.message}") from None
+        if after != stop:
+            raise DecodeError(f"{name(kind)}: {stop - after} bytes too many at offset {after}")
+        return value
+
+    def read(buf: bytes, pos: int, end: int) -> tuple[Extensions, int]:
+        found = Extensions()
+        if optional and pos == end:
+            return found, pos
+        pos, stop = span(buf, pos, end)
+        while pos < stop:
+            if pos + 4 > stop:
+                raise DecodeError(f"extension at offset {pos} is cut short: {stop - pos} bytes left")
+            kind, length = unpack_header(buf, pos)
+            pos += 4
+            after = pos + length
+            if after > stop:
+                raise DecodeError(f"{name(kind)} at offset {pos} is cut short: {stop - pos} of {length} bytes")
+            if kind in found:
+                raise PeerMisbehaved(
+                    Alert.illegal_parameter,
+                    f"{where} has the extension {name(kind)} twice",
+                    rule="RFC 8446 4.2",
+                    reason="duplicate_extension",
+                )
+            codec = table.get(kind)
+            if codec is not None:
+                found[kind] = read_body(codec, buf, pos, after, kind)
+            elif kind in recognised:
+                raise PeerMisbehaved(
+                    Alert.illegal_parameter,
+                    f"the extension {name(kind)} does not belong in {where}",
+                    rule="RFC 8446 4.2",
+                    reason="misplaced_extension",
+                )
+            else:
+                found[kind] = buf[pos:after]
+            pos = after
+        return found, pos
+
+    def write(value: Extensions, out: bytearray) -> None:
+        if optional and not value:
+            return
+        at = len(out)
+        out += b"\0\0"
+        for kind, body in value.items():
+            here = len(out)
+            out += kind.to_bytes(2, "big") + b"\0\0"
+            codec = table.get(kind)
+            if codec is None:
+                out += body
+            else:
+                codec.write(body, out)
+            out[here + 2 : here + 4] = (len(out) - here - 4).to_bytes(2, "big")
+        out[at : at + 2] = (len(out) - at - 2).to_bytes(2, "big")
+
+    return Codec(read, write)
+
+
+def wire(codec: Codec[T]) -> T:
+    """Declare a field by its form on the wire; type checkers hold its annotation against the codec."""
+    return cast(T, field(metadata={"codec": codec}))
+
+
+class Structure:
+    """The base of every ``struct``, so that type checkers know what :func:`structure` adds."""
+
+    __slots__ = ()
+    codec: ClassVar[Codec[Any]]
+
+
+@dataclass_transform(field_specifiers=(wire,))
+def structure(cls: type[S]) -> type[S]:
+    """A ``struct`` of the presentation language: a slotted dataclass, its fields read and written in their order."""
+    made = dataclass(slots=True)(cls)
+    parts = fields(made)  # type: ignore[arg-type]
+    names = [part.name for part in parts]
+    reads = [part.metadata["codec"].read for part in parts]
+    writes = [(part.name, part.metadata["codec"].write) for part in parts]
+
+    def read(buf: bytes, pos: int, end: int) -> tuple[S, int]:
+        values: list[Any] = []
+        try:
+            for read_field in reads:
+                value, pos = read_field(buf, pos, end)
+                values.append(value)
+        except DecodeError as error:
+            raise DecodeError(f"{made.__name__}.{names[len(values)]}: {error.message}") from None
+        return made(*values), pos
+
+    def write(value: S, out: bytearray) -> None:
+        for name, write_field in writes:
+            write_field(getattr(value, name), out)
+
+    made.codec = Codec(read, write)
+    return made
+
+
+def parse(cls: type[S], data: bytes) -> S:
+    """Exactly one ``cls``, nothing after it.  Raises DecodeError, or PeerMisbehaved for what parses but must not be there."""
+    value, pos = cls.codec.read(data, 0, len(data))
+    if pos != len(data):
+        raise DecodeError(f"{cls.__name__}: {len(data) - pos} bytes too many at offset {pos}")
+    return cast(S, value)
+
+
+def serialize(value: Structure) -> bytes:
+    """The structure's bytes.  Raises ValueError where a value is outside the bounds that the RFC prints."""
+    out = bytearray()
+    value.codec.write(value, out)
+    return bytes(out)

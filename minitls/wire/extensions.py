@@ -1,0 +1,151 @@
+"""What each extension holds, and in which message it may stand: RFC 8446 section 4.2's table, with the bodies' declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minitls.wire.codec import (
+    Codec,
+    Extensions,
+    Structure,
+    extensions,
+    nothing,
+    opaque,
+    rest,
+    structure,
+    uint8,
+    uint16,
+    uint32,
+    vector,
+    wire,
+)
+from minitls.wire.numbers import ExtensionType, HandshakeType, name_of
+
+X = ExtensionType
+
+
+@structure
+class ServerName(Structure):
+    """RFC 6066 section 3; name_type 0 is host_name, the only one there is."""
+
+    name_type: int = wire(uint8)
+    host_name: bytes = wire(opaque(1, 2**16 - 1))
+
+
+@structure
+class KeyShareEntry(Structure):
+    """RFC 8446 section 4.2.8."""
+
+    group: int = wire(uint16)
+    key_exchange: bytes = wire(opaque(1, 2**16 - 1))
+
+
+@structure
+class PskIdentity(Structure):
+    """RFC 8446 section 4.2.11."""
+
+    identity: bytes = wire(opaque(1, 2**16 - 1))
+    obfuscated_ticket_age: int = wire(uint32)
+
+
+@structure
+class OfferedPsks(Structure):
+    """RFC 8446 section 4.2.11."""
+
+    identities: tuple[PskIdentity, ...] = wire(vector(PskIdentity.codec, 7, 2**16 - 1))
+    binders: tuple[bytes, ...] = wire(vector(opaque(32, 255), 33, 2**16 - 1))
+
+
+@structure
+class CertificateStatusRequest(Structure):
+    """RFC 6066 section 8, for status_type ocsp: responder_id_list and request_extensions, each as bytes."""
+
+    status_type: int = wire(uint8)
+    responder_id_list: bytes = wire(opaque(0, 2**16 - 1))
+    request_extensions: bytes = wire(opaque(0, 2**16 - 1))
+
+
+@structure
+class CertificateStatus(Structure):
+    """RFC 6066 section 8, for status_type ocsp: a DER OCSPResponse."""
+
+    status_type: int = wire(uint8)
+    response: bytes = wire(opaque(1, 2**24 - 1))
+
+
+@structure
+class OIDFilter(Structure):
+    """RFC 8446 section 4.2.5."""
+
+    certificate_extension_oid: bytes = wire(opaque(1, 2**8 - 1))
+    certificate_extension_values: bytes = wire(opaque(0, 2**16 - 1))
+
+
+_GROUPS = vector(uint16, 2, 2**16 - 1)
+_SCHEMES = vector(uint16, 2, 2**16 - 2)
+_PROTOCOL_NAMES = vector(opaque(1, 2**8 - 1), 2, 2**16 - 1)
+_AUTHORITIES = vector(opaque(1, 2**16 - 1), 3, 2**16 - 1)
+_CERTIFICATE_TYPES = vector(uint8, 1, 2**8 - 1)
+_TIMESTAMPS = vector(opaque(1, 2**16 - 1), 1, 2**16 - 1)
+_POINT_FORMATS = vector(uint8, 1, 2**8 - 1)
+_COMPRESSIONS = vector(uint16, 2, 2**8 - 2)
+
+HRR = "hello_retry_request"
+"""A HelloRetryRequest is a ServerHello by its type and another message by its extensions (RFC 8446 section 4.1.4)."""
+
+CH, SH, EE = HandshakeType.client_hello, HandshakeType.server_hello, HandshakeType.encrypted_extensions
+CT, CR, NST = HandshakeType.certificate, HandshakeType.certificate_request, HandshakeType.new_session_ticket
+
+EXTENSIONS: Mapping[int, Mapping[HandshakeType | str, Codec[Any]]] = {
+    X.server_name: {CH: vector(ServerName.codec, 1, 2**16 - 1), EE: nothing, SH: nothing},  # RFC 6066 3
+    X.max_fragment_length: {CH: uint8, EE: uint8, SH: uint8},  # RFC 6066 4
+    X.status_request: {CH: CertificateStatusRequest.codec, CR: rest, CT: CertificateStatus.codec, SH: nothing},
+    X.supported_groups: {CH: _GROUPS, EE: _GROUPS},  # RFC 8446 4.2.7
+    X.ec_point_formats: {CH: _POINT_FORMATS, SH: _POINT_FORMATS},  # RFC 8422 5.1.2
+    X.signature_algorithms: {CH: _SCHEMES, CR: _SCHEMES},  # RFC 8446 4.2.3
+    X.use_srtp: {CH: rest, EE: rest, SH: rest},  # RFC 5764
+    X.heartbeat: {CH: uint8, EE: uint8, SH: uint8},  # RFC 6520
+    X.application_layer_protocol_negotiation: {
+        CH: _PROTOCOL_NAMES,
+        EE: _PROTOCOL_NAMES,
+        SH: _PROTOCOL_NAMES,
+    },  # RFC 7301
+    X.signed_certificate_timestamp: {CH: nothing, CR: nothing, CT: _TIMESTAMPS, SH: _TIMESTAMPS},  # RFC 6962
+    X.client_certificate_type: {CH: _CERTIFICATE_TYPES, EE: uint8, SH: uint8},  # RFC 7250
+    X.server_certificate_type: {CH: _CERTIFICATE_TYPES, EE: uint8, SH: uint8},  # RFC 7250
+    X.padding: {CH: rest},  # RFC 7685
+    X.encrypt_then_mac: {CH: nothing, SH: nothing},  # RFC 7366
+    X.extended_master_secret: {CH: nothing, SH: nothing},  # RFC 7627
+    X.compress_certificate: {CH: _COMPRESSIONS, CR: _COMPRESSIONS},  # RFC 8879
+    X.record_size_limit: {CH: uint16, EE: uint16, SH: uint16},  # RFC 8449
+    X.session_ticket: {CH: rest, SH: nothing},  # RFC 5077
+    X.pre_shared_key: {CH: OfferedPsks.codec, SH: uint16},  # RFC 8446 4.2.11
+    X.early_data: {CH: nothing, EE: nothing, NST: uint32},  # RFC 8446 4.2.10
+    X.supported_versions: {CH: vector(uint16, 2, 254), SH: uint16, HRR: uint16},  # RFC 8446 4.2.1
+    X.cookie: {CH: opaque(1, 2**16 - 1), HRR: opaque(1, 2**16 - 1)},  # RFC 8446 4.2.2
+    X.psk_key_exchange_modes: {CH: vector(uint8, 1, 255)},  # RFC 8446 4.2.9
+    X.certificate_authorities: {CH: _AUTHORITIES, CR: _AUTHORITIES},  # RFC 8446 4.2.4
+    X.oid_filters: {CR: vector(OIDFilter.codec, 0, 2**16 - 1)},  # RFC 8446 4.2.5
+    X.post_handshake_auth: {CH: nothing},  # RFC 8446 4.2.6
+    X.signature_algorithms_cert: {CH: _SCHEMES, CR: _SCHEMES},  # RFC 8446 4.2.3
+    X.key_share: {
+        CH: vector(KeyShareEntry.codec, 0, 2**16 - 1),
+        SH: KeyShareEntry.codec,
+        HRR: uint16,
+    },  # RFC 8446 4.2.8
+    X.renegotiation_info: {CH: opaque(0, 255), SH: opaque(0, 255)},  # RFC 5746 3.2
+}
+
+
+def extensions_of(message: HandshakeType | str, *, floor: int = 0, optional: bool = False) -> Codec[Extensions]:
+    """The codec of the extension block of one kind of message."""
+    table: dict[int, Codec[Any]] = {kind: where[message] for kind, where in EXTENSIONS.items() if message in where}
+    return extensions(
+        message if isinstance(message, str) else message.name,
+        table,
+        EXTENSIONS,
+        lambda kind: name_of(ExtensionType, kind),
+        floor=floor,
+        optional=optional,
+    )
