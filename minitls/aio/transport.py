@@ -40,7 +40,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     ``factory``: called for the protocol above when the handshake is complete, which then gets ``connection_made``.
     ``upgrade``: that protocol has been connected before TLS: it gets no second ``connection_made``.
-    ``ready``: a future that gets the outcome of the handshake, or None.  ``failed``: called with the error of a handshake that failed.
+    ``ready``: a future that gets the outcome of the handshake, or None.  ``failed``: called with the error of a handshake
+    that failed.
     """
 
     __slots__ = (
@@ -225,7 +226,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._protocol is protocol
 
     def _call_above(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the application.  What it raises is its own fault, not the peer's: reported as asyncio does, and the connection ends."""
+        """Call the application.  What it raises is its own fault, not the peer's: reported as asyncio does, and the
+        connection ends."""
         try:
             return function(*args)
         except Exception as error:

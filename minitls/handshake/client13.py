@@ -251,7 +251,8 @@ def check_request(request: CertificateRequest) -> CertificateRequest:
 def authenticate_client(hs: Handshake, config: ClientConfig, request: CertificateRequest) -> Flow[None]:
     """Section 4.4.2: our certificate, if we have one that the server can verify; an empty Certificate declines."""
     credential, context = config.credential, request.certificate_request_context
-    scheme = credential and choose_signature_scheme(credential.schemes, request.extensions[X.signature_algorithms], config.policy)
+    offered = request.extensions[X.signature_algorithms]
+    scheme = None if credential is None else choose_signature_scheme(credential.schemes, offered, config.policy)
     if credential is None or scheme is None:
         hs.chosen("client_certificate", "none", "we have none" if credential is None else "the server cannot verify its key")
         hs.send(Certificate(context, ()))

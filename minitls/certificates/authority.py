@@ -1,0 +1,238 @@
+"""The development CA: certificates that our verifier, OpenSSL's and Go's all accept (RFC 5280, CA/Browser Forum's lengths).
+
+Not for production: its keys lie in memory or in plain files.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from minitls.certificates.credentials import Credential, load_chain, load_key
+from minitls.certificates.names import is_address
+from minitls.certificates.trust import TrustStore
+from minitls.errors import Misuse
+
+Key: TypeAlias = Any
+
+LEAF_DAYS = 397
+"""Browsers refuse leaves that are valid for longer."""
+ROOT_DAYS = 3650
+
+KEYS: Mapping[str, Callable[[], Key]] = {
+    "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "rsa2048": lambda: rsa.generate_private_key(65537, 2048),
+    "rsa3072": lambda: rsa.generate_private_key(65537, 3072),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ed448": ed448.Ed448PrivateKey.generate,
+    "mldsa44": mldsa.MLDSA44PrivateKey.generate,
+    "mldsa65": mldsa.MLDSA65PrivateKey.generate,
+    "mldsa87": mldsa.MLDSA87PrivateKey.generate,
+}
+"""The kinds of key that a certificate can be made for, by the names that the command takes."""
+
+
+def make_key(kind: str) -> Key:
+    """A fresh private key.  Raises Misuse for an unknown kind."""
+    if kind not in KEYS:
+        raise Misuse(f"unknown kind of key {kind!r}: one of {', '.join(KEYS)}", reason="unknown_name")
+    return KEYS[kind]()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Issued:
+    """A certificate, the intermediates above it, and its private key."""
+
+    chain: tuple[x509.Certificate, ...]
+    key: Key
+
+    def __repr__(self) -> str:
+        return f"<Issued {self.chain[0].subject.rfc4514_string()}>"
+
+    def credential(self) -> Credential:
+        return Credential.from_cryptography(self.chain, self.key)
+
+    def chain_pem(self) -> bytes:
+        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain)
+
+    def key_pem(self) -> bytes:
+        return private_pem(self.key)
+
+
+def private_pem(key: Key) -> bytes:
+    """PKCS#8, not encrypted."""
+    pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem
+
+
+class Authority:
+    """A root and, by default, an intermediate that signs the leaves."""
+
+    def __init__(self, chain: tuple[x509.Certificate, ...], key: Key, root_key: Key | None = None) -> None:
+        """``chain``: who signs, up to the root; ``key``: the first one's; ``root_key``: the root's, where it is at hand."""
+        self.chain = chain
+        self.root = chain[-1]
+        self._key = key
+        self.root_key = root_key
+
+    def __repr__(self) -> str:
+        return f"<Authority {self.root.subject.rfc4514_string()}>"
+
+    @classmethod
+    def create(cls, name: str = "minitls development CA", *, key: str = "p256", intermediate: bool = True) -> Authority:
+        """A new one, valid from yesterday for ten years."""
+        root_key = make_key(key)
+        subject = _name(name)
+        root = _build(subject, subject, root_key.public_key(), root_key, None, ROOT_DAYS, ca=1 if intermediate else 0)
+        if not intermediate:
+            return cls((root,), root_key, root_key)
+        middle_key = make_key(key)
+        middle = _build(_name(f"{name}, intermediate"), subject, middle_key.public_key(), root_key, root, ROOT_DAYS, ca=0)
+        return cls((middle, root), middle_key, root_key)
+
+    @classmethod
+    def load(cls, chain_pem: bytes, key_pem: bytes) -> Authority:
+        """From PEM: the signing certificate first, the root last; the first one's key."""
+        return cls(tuple(load_chain(chain_pem)), load_key(key_pem))
+
+    def chain_pem(self) -> bytes:
+        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain)
+
+    def key_pem(self) -> bytes:
+        return private_pem(self._key)
+
+    def root_pem(self) -> bytes:
+        return self.root.public_bytes(Encoding.PEM)
+
+    def trust(self) -> TrustStore:
+        """A store with this root alone."""
+        return TrustStore.from_certificates([self.root])
+
+    def issue(
+        self,
+        *names: str,
+        key: str = "p256",
+        client: bool = False,
+        days: int = LEAF_DAYS,
+        valid_from: datetime.datetime | None = None,
+        valid_until: datetime.datetime | None = None,
+    ) -> Issued:
+        """A leaf for these host names and addresses, or (``client``) for a client of this name.  Raises Misuse."""
+        if not names:
+            raise Misuse("a certificate needs at least one name")
+        leaf_key = make_key(key)
+        leaf = _build(
+            _name(names[0]),
+            self.chain[0].subject,
+            leaf_key.public_key(),
+            self._key,
+            self.chain[0],
+            days,
+            names=names,
+            client=client,
+            valid_from=valid_from,
+            valid_until=valid_until,
+        )
+        return Issued((leaf, *self.chain[:-1]), leaf_key)
+
+
+def self_signed(*names: str, key: str = "p256") -> Issued:
+    """A leaf that nobody vouches for but itself."""
+    own_key = make_key(key)
+    subject = _name(names[0])
+    return Issued((_build(subject, subject, own_key.public_key(), own_key, None, LEAF_DAYS, names=names),), own_key)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    if is_address(name):
+        return x509.IPAddress(ipaddress.ip_address(name))
+    if "@" in name:
+        return x509.RFC822Name(name)
+    try:
+        return x509.DNSName(name if name.isascii() else name.encode("idna").decode("ascii"))
+    except ValueError as error:
+        raise Misuse(f"{name!r} cannot be the name of a certificate: {error}", reason="bad_host_name") from None
+
+
+def _build(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: Key,
+    signing_key: Key,
+    signer: x509.Certificate | None,
+    days: int,
+    *,
+    ca: int | None = None,
+    names: tuple[str, ...] = (),
+    client: bool = False,
+    valid_from: datetime.datetime | None = None,
+    valid_until: datetime.datetime | None = None,
+) -> x509.Certificate:
+    """One certificate (RFC 5280 section 4.2).  ``ca``: how many CAs may stand below it; None for a leaf."""
+    begin = valid_from or datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    end = valid_until or begin + datetime.timedelta(days=days)
+    above: Key = signer.public_key() if signer else public_key
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin.replace(microsecond=0))
+        .not_valid_after(end.replace(microsecond=0))
+        .add_extension(x509.BasicConstraints(ca=ca is not None, path_length=ca), critical=True)
+        .add_extension(_key_usage(ca is not None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+    )
+    if signer is not None or ca is None:
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above), critical=False)
+    if ca is None:
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+    return builder.sign(signing_key, _hash_for(signing_key))
+
+
+def _key_usage(ca: bool) -> x509.KeyUsage:
+    off = dict.fromkeys(
+        (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
+    return x509.KeyUsage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **off)
+
+
+def _hash_for(key: Key) -> Any:
+    """The hash of a certificate's signature; EdDSA and ML-DSA have their own."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[key.curve.key_size]
+    return hashes.SHA256() if isinstance(key, rsa.RSAPrivateKey) else None
+
+
+def write_private(path: Path, pem: bytes) -> None:
+    """A file that its owner alone may read, from its first byte on."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(pem)

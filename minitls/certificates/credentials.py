@@ -1,0 +1,171 @@
+"""Credentials: a chain of certificates, and something that signs for its first."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs12
+
+from minitls.certificates.names import matches
+from minitls.certificates.verify import leaf_schemes
+from minitls.crypto.signatures import SCHEMES
+from minitls.errors import Misuse
+from minitls.wire.numbers import SignatureScheme
+
+if TYPE_CHECKING:
+    import os
+
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+Signer: TypeAlias = Callable[[SignatureScheme, bytes], "Awaitable[bytes] | bytes"]
+
+
+class Credential:
+    """A certificate chain and its signer; immutable.
+
+    ``chain``: DER, leaf first.  ``schemes``: what the key can sign with in TLS 1.3, best first.  ``names``: the leaf's DNS
+    names and addresses.  ``Credential(chain, signer=fn)``: ``fn(scheme, data)`` gives the signature, and may be async: a key
+    that we never see.  Raises Misuse for what is no certificate, or a key that no scheme fits.
+    """
+
+    __slots__ = ("_signer", "chain", "leaf", "names", "schemes")
+
+    def __init__(self, chain: Sequence[bytes | x509.Certificate], *, signer: Signer) -> None:
+        if not chain:
+            raise Misuse("a credential needs at least one certificate")
+        try:
+            certificates = [c if isinstance(c, x509.Certificate) else x509.load_der_x509_certificate(c) for c in chain]
+            names = _names(certificates[0])
+        except ValueError as error:
+            raise Misuse(f"this is no certificate: {error}", reason="bad_certificate") from None
+        self.leaf = certificates[0]
+        self.chain = tuple(c.public_bytes(Encoding.DER) for c in certificates)
+        self.schemes = leaf_schemes(self.leaf)
+        self.names = names
+        self._signer = signer
+        if not self.schemes:
+            raise Misuse("the certificate's key is of a kind that TLS 1.3 cannot sign with", reason="unsupported_key")
+
+    def __repr__(self) -> str:
+        return f"<Credential for {', '.join(self.names) or self.leaf.subject.rfc4514_string()}: {self.schemes[0].name}>"
+
+    @classmethod
+    def from_cryptography(cls, chain: Sequence[x509.Certificate], key: PrivateKeyTypes) -> Credential:
+        """From objects of pyca/cryptography.  Raises Misuse if the key is another's."""
+
+        def sign(scheme: SignatureScheme, data: bytes) -> bytes:
+            return SCHEMES[scheme].sign(key, data)
+
+        credential = cls(chain, signer=sign)
+        ours, theirs = (
+            public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            for public in (key.public_key(), credential.leaf.public_key())
+        )
+        # An RSASSA-PSS key may stand in a file as a plain RSA key, so the numbers are compared, not their wrapping.
+        if ours != theirs and getattr(key.public_key(), "public_numbers", object)() != _numbers(credential.leaf):
+            raise Misuse(
+                f"the private key does not belong to the certificate of {credential.leaf.subject.rfc4514_string() or 'nobody'}",
+                reason="key_mismatch",
+            )
+        return credential
+
+    @classmethod
+    def from_pem(cls, chain: bytes, key: bytes, password: bytes | str | None = None) -> Credential:
+        """From PEM: the chain leaf first; the key may stand in the same bytes.  Raises Misuse."""
+        return cls.from_cryptography(load_chain(chain), load_key(key, password))
+
+    @classmethod
+    def from_files(
+        cls, cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None, password: bytes | str | None = None
+    ) -> Credential:
+        """From PEM files; without ``key`` the first has both.  Raises Misuse, which names the file, and OSError."""
+        chain = load_chain(Path(cert).read_bytes(), str(cert))
+        where = cert if key is None else key
+        return cls.from_cryptography(chain, load_key(Path(where).read_bytes(), password, str(where)))
+
+    @classmethod
+    def from_pkcs12(cls, data: bytes, password: bytes | str | None = None) -> Credential:
+        """From PKCS#12.  Raises Misuse."""
+        try:
+            bundle = pkcs12.load_pkcs12(data, _encoded(password))
+        except ValueError as error:
+            raise Misuse(f"this PKCS#12 bundle cannot be read: {error}", reason="bad_key") from None
+        if bundle.key is None or bundle.cert is None:
+            raise Misuse("this PKCS#12 bundle has no private key with its certificate", reason="bad_key")
+        others = [extra.certificate for extra in bundle.additional_certs]
+        return cls.from_cryptography([bundle.cert.certificate, *others], bundle.key)
+
+    def sign(self, scheme: SignatureScheme, data: bytes) -> Awaitable[bytes] | bytes:
+        """The signature over ``data``, or something to await for it."""
+        return self._signer(scheme, data)
+
+    def matches(self, server_name: str | None) -> bool:
+        """Whether the leaf is for this host."""
+        return server_name is not None and any(matches(name, server_name) for name in self.names)
+
+    def issued_by(self, authorities: Collection[bytes]) -> bool:
+        """Whether one of the chain's issuers is among these DER names (RFC 8446 section 4.2.4)."""
+        return any(x509.load_der_x509_certificate(der).issuer.public_bytes() in authorities for der in self.chain)
+
+
+def _numbers(leaf: x509.Certificate) -> Any:
+    return getattr(leaf.public_key(), "public_numbers", lambda: None)()
+
+
+def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return (*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress)))
+
+
+def _encoded(password: bytes | str | None) -> bytes | None:
+    return password.encode() if isinstance(password, str) else password
+
+
+def load_chain(pem: bytes, where: str = "this") -> list[x509.Certificate]:
+    """The certificates of a PEM text, in their order.  Raises Misuse."""
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise Misuse(f"{where} holds no certificate in PEM that can be read", reason="bad_certificate") from None
+
+
+def load_key(pem: bytes, password: bytes | str | None = None, where: str = "this") -> PrivateKeyTypes:
+    """The private key of a PEM text.  Raises Misuse."""
+    try:
+        # Checking an RSA key's numbers takes 35 ms; one that is wrong makes signatures that nobody accepts, and no more.
+        return serialization.load_pem_private_key(_key_block(pem), _encoded(password), unsafe_skip_rsa_key_validation=True)
+    except TypeError:
+        wants = "is encrypted: give its password" if password is None else "is not encrypted: it has no password"
+        raise Misuse(f"the private key in {where} {wants}", reason="bad_password") from None
+    except ValueError:
+        problem = "the password is wrong, or it is damaged" if password is not None else "it is damaged, or of an unknown kind"
+        text = (
+            f"{where} holds no private key in PEM" if b"PRIVATE KEY" not in pem else f"the key in {where} cannot be read: {problem}"
+        )
+        raise Misuse(text, reason="bad_key") from None
+    except UnsupportedAlgorithm as error:
+        raise Misuse(f"the private key in {where} is of an unsupported kind: {error}", reason="unsupported_key") from None
+
+
+def _key_block(pem: bytes) -> bytes:
+    """The private key's own block, where it stands among certificates."""
+    start = pem.find(b"-----BEGIN CERTIFICATE-----")
+    if start == -1 or b"PRIVATE KEY-----" not in pem:
+        return pem
+    lines, keep, out = pem.splitlines(keepends=True), False, []
+    for line in lines:
+        if line.startswith(b"-----BEGIN") and b"PRIVATE KEY" in line:
+            keep = True
+        if keep:
+            out.append(line)
+        if line.startswith(b"-----END"):
+            keep = False
+    return b"".join(out)
