@@ -48,6 +48,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_below",
         "_buffered",
         "_closing",
+        "_deaf",
         "_error",
         "_factory",
         "_failed",
@@ -93,7 +94,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._held: list[Event] | None = None
         self._error: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
-        self._closing = self._receiving = self._scheduled = self._reading_paused = self._write_paused = False
+        self._closing = False  # nothing more is sent
+        self._deaf = False  # the application closed: nothing more is delivered
+        self._receiving = self._scheduled = self._reading_paused = self._write_paused = False
         self._timer: asyncio.TimerHandle | None = loop.call_later(handshake_timeout, self._timed_out, handshake_timeout)
 
     def __repr__(self) -> str:
@@ -187,6 +190,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _deliver(self, events: Iterable[Event]) -> None:
         for event in events:
+            if self._deaf:
+                return
             if self._held is not None:
                 self._held.append(event)
             elif isinstance(event, ApplicationData):
@@ -195,7 +200,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 self._completed()
             elif isinstance(event, Question):
                 self._ask(event)
-            elif isinstance(event, PeerClosed) and not self._closing and self._protocol is not None:
+            elif isinstance(event, PeerClosed) and self._protocol is not None:
                 keep_open = self._call_above(self._protocol.eof_received)  # type: ignore[attr-defined]
                 if not keep_open:
                     self.close()
@@ -244,6 +249,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._task = None
         assert self._factory is not None
         factory, self._factory = self._factory, None
         protocol = self._call_above(factory)
@@ -266,6 +272,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         connection = self.connection
         try:
             value = await question.awaitable
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         except Exception as error:
             failure = error
             self._process(lambda: connection.answer_error(question, failure))
@@ -313,7 +322,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         try:
             below.write_eof()
             below.resume_reading()
-        except (RuntimeError, OSError):  # closed meanwhile, or never paused (asyncio before 3.7 and uvloop differ)
+        except (RuntimeError, OSError):  # the peer's reset has closed it already
             below.close()
             return
         self._timer = self._loop.call_later(linger, below.close)
@@ -375,13 +384,14 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Send what was written and close_notify, and close; never waits for the peer longer than LINGER."""
         if self._closing:
             return
+        self._deaf = True
         self._flush()
         self.connection.close()
         self._finish(LINGER)
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
-        self._closing = True
+        self._closing = self._deaf = True
         self._stop_waiting()
         self._pending.clear()
         self.connection.abort(self._error or ConnectionAbortedError("the connection was aborted"))
@@ -394,7 +404,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def pause_reading(self) -> None:
         if not self._reading_paused and not self._closing:
             self._reading_paused = True
-            self._held = []
+            self._held = self._held or []
             assert self._below is not None
             self._below.pause_reading()
 
@@ -402,9 +412,18 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if not self._reading_paused:
             return
         self._reading_paused = False
-        held, self._held = self._held or [], None
-        if held:
-            self._process(lambda: held)
+        if self._held:
+            self._loop.call_soon(self._deliver_held)  # never from within: the caller is not ready for data yet
+            return
+        self._held = None
+        if not self._closing and self._below is not None:
+            self._below.resume_reading()
+
+    def _deliver_held(self) -> None:
+        if self._reading_paused or self._held is None:
+            return
+        held, self._held = self._held, None
+        self._process(lambda: held)
         if not self._reading_paused and not self._closing and self._below is not None:
             self._below.resume_reading()
 
