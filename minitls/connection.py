@@ -53,6 +53,7 @@ class Connection:
         "_peer_closed",
         "_records",
         "_restless",
+        "_update_asked",
         "_update_owed",
         "_write_closed",
         "error",
@@ -72,6 +73,7 @@ class Connection:
         self._peer_closed = False
         self._write_closed = False
         self._update_owed = False
+        self._update_asked = False
         self._restless: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -158,7 +160,11 @@ class Connection:
             self._fail(error)
             raise
         if self.question is None and self.partial:
-            return events + self.receive_view(memoryview(self.partial))
+            try:
+                events += self.receive_view(memoryview(self.partial))
+            except Exception:
+                if not events:
+                    raise
         return events
 
     def _receive(self, view: memoryview, events: list[Event]) -> int:
@@ -172,6 +178,7 @@ class Connection:
                 before = start
                 start, data, other = records.opening.open_data(view, start)
                 if data:
+                    records.empty_records = 0
                     self._data_received(data, events)
                 if other is not None:
                     records.check_content(*other)
@@ -262,8 +269,8 @@ class Connection:
             raise DecodeError(f"an alert of {len(content)} bytes")
         code = content[1]
         if self._config.observer:
-            opening = self._records.opening
-            self._config.observer(AlertSeen(self._config.clock(), False, code, opening.name if opening else ""))
+            opening = self._records.opening  # nothing opened with it yet: the alert came in plaintext
+            self._config.observer(AlertSeen(self._config.clock(), False, code, opening.name if opening and opening.records else ""))
         if code == Alert.user_canceled:
             self._count("warning alerts", MAX_WARNINGS)
         elif code == Alert.close_notify and self._handshake is None:
@@ -291,6 +298,7 @@ class Connection:
         self._records.opening = Opening(opening.suite, secret)
         self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
         self._update_owed = self._update_owed or requested
+        self._update_asked = False
         return KeyUpdated(requested)
 
     def ticket_received(self, ticket: NewSessionTicket) -> TicketReceived:
@@ -352,6 +360,8 @@ class Connection:
         """Write under the next key from now on (RFC 8446 section 4.6.3); ``request_peer``: and ask the peer to do so."""
         if not self.handshake_completed or self._write_closed:
             raise Misuse("keys can be updated while the connection is open for writing")
+        request_peer = request_peer and not self._update_asked  # until it answers, once (RFC 9846 section 4.6.3)
+        self._update_asked = self._update_asked or request_peer
         self._output.append(self._update_write_key(KeyUpdateRequest(request_peer)))
 
     def _update_write_key(self, request: KeyUpdateRequest) -> bytes:

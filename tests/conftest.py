@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from minitls import ClientConfig, Danger, ServerConfig
+from minitls import ClientAuth, ClientConfig, Danger, Policy, ServerConfig
 from minitls.certificates.authority import Authority, Issued, self_signed
 from minitls.certificates.credentials import Credential
 from minitls.certificates.trust import TrustStore
@@ -71,6 +71,22 @@ class Pki:
     @cached_property
     def self_signed(self) -> Credential:
         return self_signed(NAME).credential()
+
+    @cached_property
+    def small(self) -> Authority:
+        """A CA without an intermediate, whose signatures have a fixed length."""
+        return Authority.create("small CA", key="ed25519", intermediate=False)
+
+    @cached_property
+    def quick(self) -> tuple[ClientConfig, ServerConfig]:
+        """Configurations whose handshakes are fast and always of the same length, with client authentication."""
+        policy = Policy(groups=("x25519",))
+        trust = self.small.trust()
+        client, server = (self.small.issue(NAME, key="ed25519", client=client).credential() for client in (True, False))
+        return (
+            ClientConfig(policy=policy, trust=trust, credential=client),
+            ServerConfig(policy=policy, trust=trust, credentials=(server,), client_auth=ClientAuth.require),
+        )
 
     def client_config(self, **fields: Any) -> ClientConfig:
         """A client that trusts the CA, with these fields otherwise."""

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from cryptography import x509
@@ -20,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from minitls.certificates.credentials import Credential, load_chain, load_key
-from minitls.certificates.names import is_address
+from minitls.certificates.faults import name_of
+from minitls.certificates.names import host_problem, is_address, to_ascii
 from minitls.certificates.trust import TrustStore
 from minitls.errors import Misuse
 
@@ -79,14 +78,13 @@ def private_pem(key: Key) -> bytes:
 
 
 class Authority:
-    """A root and, by default, an intermediate that signs the leaves."""
+    """A root and, by default, an intermediate that signs the leaves; the root's key is then not kept."""
 
-    def __init__(self, chain: tuple[x509.Certificate, ...], key: Key, root_key: Key | None = None) -> None:
-        """``chain``: who signs, up to the root; ``key``: the first one's; ``root_key``: the root's, where it is at hand."""
+    def __init__(self, chain: tuple[x509.Certificate, ...], key: Key) -> None:
+        """``chain``: who signs, up to the root; ``key``: the first one's."""
         self.chain = chain
         self.root = chain[-1]
         self._key = key
-        self.root_key = root_key
 
     def __repr__(self) -> str:
         return f"<Authority {self.root.subject.rfc4514_string()}>"
@@ -95,18 +93,21 @@ class Authority:
     def create(cls, name: str = "minitls development CA", *, key: str = "p256", intermediate: bool = True) -> Authority:
         """A new one, valid from yesterday for ten years."""
         root_key = make_key(key)
-        subject = _name(name)
-        root = _build(subject, subject, root_key.public_key(), root_key, None, ROOT_DAYS, ca=1 if intermediate else 0)
+        begin, end = _from_yesterday(ROOT_DAYS)
+        root = _build(_name(name), root_key.public_key(), root_key, None, begin, end, ca=1 if intermediate else 0)
         if not intermediate:
-            return cls((root,), root_key, root_key)
+            return cls((root,), root_key)
         middle_key = make_key(key)
-        middle = _build(_name(f"{name}, intermediate"), subject, middle_key.public_key(), root_key, root, ROOT_DAYS, ca=0)
-        return cls((middle, root), middle_key, root_key)
+        middle = _build(_name(f"{name}, intermediate"), middle_key.public_key(), root_key, root, begin, end, ca=0)
+        return cls((middle, root), middle_key)
 
     @classmethod
     def load(cls, chain_pem: bytes, key_pem: bytes) -> Authority:
-        """From PEM: the signing certificate first, the root last; the first one's key."""
-        return cls(tuple(load_chain(chain_pem)), load_key(key_pem))
+        """From PEM: the signing certificate first, the root last; the first one's key.  Raises Misuse."""
+        chain, key = tuple(load_chain(chain_pem)), load_key(key_pem)
+        if chain[0].public_key() != key.public_key():
+            raise Misuse(f"the private key does not belong to {name_of(chain[0])}", reason="key_mismatch")
+        return cls(chain, key)
 
     def chain_pem(self) -> bytes:
         return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain)
@@ -130,30 +131,35 @@ class Authority:
         valid_from: datetime.datetime | None = None,
         valid_until: datetime.datetime | None = None,
     ) -> Issued:
-        """A leaf for these host names and addresses, or (``client``) for a client of this name.  Raises Misuse."""
+        """A leaf for these host names and addresses, or (``client``) for a client of this name.  Raises Misuse.
+
+        ``days``: from yesterday on, and not longer than the CA's own, unless ``valid_from`` and ``valid_until`` say otherwise.
+        """
         if not names:
             raise Misuse("a certificate needs at least one name")
+        if days < 1:
+            raise Misuse(f"a certificate is valid for at least one day, not {days}")
+        begin, end = _from_yesterday(days)
+        begin, end = valid_from or begin, valid_until or min(end, self.chain[0].not_valid_after_utc)
         leaf_key = make_key(key)
-        leaf = _build(
-            _name(names[0]),
-            self.chain[0].subject,
-            leaf_key.public_key(),
-            self._key,
-            self.chain[0],
-            days,
-            names=names,
-            client=client,
-            valid_from=valid_from,
-            valid_until=valid_until,
-        )
+        leaf = _build(_name(names[0]), leaf_key.public_key(), self._key, self.chain[0], begin, end, names=names, client=client)
         return Issued((leaf, *self.chain[:-1]), leaf_key)
 
 
 def self_signed(*names: str, key: str = "p256") -> Issued:
     """A leaf that nobody vouches for but itself."""
     own_key = make_key(key)
-    subject = _name(names[0])
-    return Issued((_build(subject, subject, own_key.public_key(), own_key, None, LEAF_DAYS, names=names),), own_key)
+    begin, end = _from_yesterday(LEAF_DAYS)
+    return Issued((_build(_name(names[0]), own_key.public_key(), own_key, None, begin, end, names=names),), own_key)
+
+
+def _from_yesterday(days: int) -> tuple[datetime.datetime, datetime.datetime]:
+    """Clocks differ: what was made just now is already valid on a machine that is late."""
+    begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    try:
+        return begin, begin + datetime.timedelta(days=days)
+    except OverflowError:
+        raise Misuse(f"{days} days are beyond the end of all calendars") from None
 
 
 def _name(common_name: str) -> x509.Name:
@@ -161,47 +167,48 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _general_name(name: str) -> x509.GeneralName:
+    """An address, a mailbox, a host name, or one whose first label is a wildcard.  Raises Misuse."""
     if is_address(name):
-        return x509.IPAddress(ipaddress.ip_address(name))
-    if "@" in name:
-        return x509.RFC822Name(name)
+        return x509.IPAddress(ipaddress.ip_address(name.partition("%")[0]))
     try:
-        return x509.DNSName(name if name.isascii() else name.encode("idna").decode("ascii"))
+        if "@" in name:
+            return x509.RFC822Name(name)
+        host = to_ascii(name).lower()
+        problem = host_problem(host.removeprefix("*."))
     except ValueError as error:
-        raise Misuse(f"{name!r} cannot be the name of a certificate: {error}", reason="bad_host_name") from None
+        problem = str(error)
+    if problem:
+        raise Misuse(f"{name!r} cannot be the name of a certificate: {problem}", reason="bad_host_name")
+    return x509.DNSName(host)
 
 
 def _build(
     subject: x509.Name,
-    issuer: x509.Name,
     public_key: Key,
     signing_key: Key,
     signer: x509.Certificate | None,
-    days: int,
+    begin: datetime.datetime,
+    end: datetime.datetime,
     *,
     ca: int | None = None,
     names: tuple[str, ...] = (),
     client: bool = False,
-    valid_from: datetime.datetime | None = None,
-    valid_until: datetime.datetime | None = None,
 ) -> x509.Certificate:
-    """One certificate (RFC 5280 section 4.2).  ``ca``: how many CAs may stand below it; None for a leaf."""
-    begin = valid_from or datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    end = valid_until or begin + datetime.timedelta(days=days)
-    above: Key = signer.public_key() if signer else public_key
+    """One certificate (RFC 5280 section 4.2).  ``signer``: None signs itself; ``ca``: how many CAs may stand below, None: a leaf."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(issuer)
+        .issuer_name(signer.subject if signer else subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin.replace(microsecond=0))
         .not_valid_after(end.replace(microsecond=0))
         .add_extension(x509.BasicConstraints(ca=ca is not None, path_length=ca), critical=True)
-        .add_extension(_key_usage(ca is not None), critical=True)
+        .add_extension(_key_usage(public_key, ca=ca is not None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
     if signer is not None or ca is None:
+        above: Key = signer.public_key() if signer else public_key
         builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above), critical=False)
     if ca is None:
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
@@ -210,19 +217,19 @@ def _build(
     return builder.sign(signing_key, _hash_for(signing_key))
 
 
-def _key_usage(ca: bool) -> x509.KeyUsage:
-    off = dict.fromkeys(
-        (
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "encipher_only",
-            "decipher_only",
-        ),
-        False,
+def _key_usage(key: Key, *, ca: bool) -> x509.KeyUsage:
+    """A leaf signs handshakes; an RSA leaf may also be encrypted to, which old peers of TLS 1.2 want."""
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=isinstance(key, rsa.RSAPublicKey) and not ca,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
     )
-    return x509.KeyUsage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **off)
 
 
 def _hash_for(key: Key) -> Any:
@@ -230,9 +237,3 @@ def _hash_for(key: Key) -> Any:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[key.curve.key_size]
     return hashes.SHA256() if isinstance(key, rsa.RSAPrivateKey) else None
-
-
-def write_private(path: Path, pem: bytes) -> None:
-    """A file that its owner alone may read, from its first byte on."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(pem)

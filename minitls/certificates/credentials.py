@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs12
 
+from minitls.certificates.faults import PARSE_ERRORS, name_of, read_der, read_pem
 from minitls.certificates.names import matches
 from minitls.certificates.verify import leaf_schemes
 from minitls.crypto.signatures import SCHEMES
-from minitls.errors import Misuse
+from minitls.errors import CertificateError, Misuse
 from minitls.wire.numbers import SignatureScheme
 
 if TYPE_CHECKING:
@@ -39,14 +40,13 @@ class Credential:
         if not chain:
             raise Misuse("a credential needs at least one certificate")
         try:
-            certificates = [c if isinstance(c, x509.Certificate) else x509.load_der_x509_certificate(c) for c in chain]
-            names = _names(certificates[0])
-        except ValueError as error:
+            certificates = [c if isinstance(c, x509.Certificate) else read_der(c) for c in chain]
+            self.names = _names(certificates[0])
+            self.schemes = leaf_schemes(certificates[0])
+        except (CertificateError, *PARSE_ERRORS) as error:
             raise Misuse(f"this is no certificate: {error}", reason="bad_certificate") from None
         self.leaf = certificates[0]
         self.chain = tuple(c.public_bytes(Encoding.DER) for c in certificates)
-        self.schemes = leaf_schemes(self.leaf)
-        self.names = names
         self._signer = signer
         if not self.schemes:
             raise Misuse("the certificate's key is of a kind that TLS 1.3 cannot sign with", reason="unsupported_key")
@@ -62,16 +62,11 @@ class Credential:
             return SCHEMES[scheme].sign(key, data)
 
         credential = cls(chain, signer=sign)
-        ours, theirs = (
-            public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            for public in (key.public_key(), credential.leaf.public_key())
-        )
-        # An RSASSA-PSS key may stand in a file as a plain RSA key, so the numbers are compared, not their wrapping.
-        if ours != theirs and getattr(key.public_key(), "public_numbers", object)() != _numbers(credential.leaf):
-            raise Misuse(
-                f"the private key does not belong to the certificate of {credential.leaf.subject.rfc4514_string() or 'nobody'}",
-                reason="key_mismatch",
-            )
+        ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if ours != _spki(credential.leaf):
+            owner = next((c for c in chain[1:] if _spki(c) == ours), None)
+            hint = f"; it belongs to {name_of(owner)}, which has to come first" if owner is not None else ""
+            raise Misuse(f"the private key does not belong to {name_of(credential.leaf)}{hint}", reason="key_mismatch")
         return credential
 
     @classmethod
@@ -93,12 +88,12 @@ class Credential:
         """From PKCS#12.  Raises Misuse."""
         try:
             bundle = pkcs12.load_pkcs12(data, _encoded(password))
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise Misuse(f"this PKCS#12 bundle cannot be read: {error}", reason="bad_key") from None
         if bundle.key is None or bundle.cert is None:
             raise Misuse("this PKCS#12 bundle has no private key with its certificate", reason="bad_key")
         others = [extra.certificate for extra in bundle.additional_certs]
-        return cls.from_cryptography([bundle.cert.certificate, *others], bundle.key)
+        return cls.from_cryptography(in_order(bundle.cert.certificate, others), bundle.key)
 
     def sign(self, scheme: SignatureScheme, data: bytes) -> Awaitable[bytes] | bytes:
         """The signature over ``data``, or something to await for it."""
@@ -113,8 +108,21 @@ class Credential:
         return any(x509.load_der_x509_certificate(der).issuer.public_bytes() in authorities for der in self.chain)
 
 
-def _numbers(leaf: x509.Certificate) -> Any:
-    return getattr(leaf.public_key(), "public_numbers", lambda: None)()
+def in_order(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """The leaf, then who issued it, and so on; what does not belong to it is left out.  PKCS#12 is a bag without an order."""
+    chain = [leaf]
+    while issuer := next((c for c in others if c.subject == chain[-1].issuer and c not in chain), None):
+        chain.append(issuer)
+    return chain
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    """Its public key as pyca/cryptography writes it, which has RSASSA-PSS as plain RSA, as it has private keys; b"" for an odd
+    one."""
+    try:
+        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except PARSE_ERRORS:
+        return b""
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
@@ -132,7 +140,7 @@ def _encoded(password: bytes | str | None) -> bytes | None:
 def load_chain(pem: bytes, where: str = "this") -> list[x509.Certificate]:
     """The certificates of a PEM text, in their order.  Raises Misuse."""
     try:
-        return x509.load_pem_x509_certificates(pem)
+        return read_pem(pem)
     except ValueError:
         raise Misuse(f"{where} holds no certificate in PEM that can be read", reason="bad_certificate") from None
 

@@ -1,11 +1,14 @@
-"""What can be wrong with a certificate, before it is known whose chain it was."""
+"""What can be wrong with a certificate, before it is known whose chain it was; and reading one at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 
 from minitls.errors import Alert, CertificateError
 
@@ -18,6 +21,8 @@ PARSE_ERRORS = (
     x509.UnsupportedGeneralNameType,
 )
 """What pyca/cryptography raises for DER that is not what it should be; it parses as it is asked, so also late."""
+LONGEST = 200
+"""Characters of a stranger's text that a sentence holds."""
 
 
 class Fault(Exception):
@@ -47,8 +52,44 @@ class Fault(Exception):
         )
 
 
+def malformed(error: BaseException, what: str = "the certificate") -> Fault:
+    return Fault("malformed", Alert.bad_certificate, 1, f"{what} cannot be read: {printable(str(error))}", "RFC 5280 4.1")
+
+
+def read_der(der: bytes) -> x509.Certificate:
+    """A certificate from its DER.  Raises PARSE_ERRORS, some only when the object is looked at."""
+    with _quietly():
+        return x509.load_der_x509_certificate(der)
+
+
+def read_pem(pem: bytes) -> list[x509.Certificate]:
+    """The certificates of a PEM text, in their order.  Raises ValueError, also when there is none."""
+    with _quietly():
+        return x509.load_pem_x509_certificates(pem)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """A serial number of 0 or less is common in private PKIs, and harmless: no peer gets to print a warning on our stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
+
+
+def printable(text: str) -> str:
+    """A stranger's text for a sentence: on one line, in printable characters, and not too long."""
+    shown = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+
+
+def called(name: x509.Name) -> str:
+    return printable(name.rfc4514_string())
+
+
 def name_of(certificate: x509.Certificate) -> str:
-    """What to call a certificate in a sentence, on one line and in plain characters."""
-    subject = certificate.subject.rfc4514_string()
-    shown = subject.encode("unicode_escape").decode("ascii") if not subject.isprintable() else subject
-    return f"the certificate of {shown}" if shown else f"the certificate with serial number {certificate.serial_number:x}"
+    """What to call a certificate in a sentence."""
+    try:
+        subject = called(certificate.subject)
+    except PARSE_ERRORS:
+        subject = ""
+    return f"the certificate of {subject}" if subject else f"the certificate with serial number {certificate.serial_number:x}"

@@ -23,35 +23,41 @@ def normalise(name: str) -> str:
     """
     bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
     if is_address(bare):
-        return str(ipaddress.ip_address(bare))
-    host = name.removesuffix(".")
-    if not host.isascii():
-        try:
-            host = host.encode("idna").decode("ascii")
-        except UnicodeError as error:
-            raise Misuse(f"{name!r} is no host name: {error}", reason="bad_host_name") from None
-    host = host.lower()
-    if problem := _problem(host):
+        return str(ipaddress.ip_address(bare.partition("%")[0]))  # a certificate knows no zone, as in fe80::1%eth0
+    try:
+        host = to_ascii(name)
+    except UnicodeError as error:
+        raise Misuse(f"{name!r} is no host name: {error}", reason="bad_host_name") from None
+    host = host.removesuffix(".").lower()
+    if problem := host_problem(host):
         raise Misuse(f"{name!r} is no host name: {problem}", rule="RFC 9525 2", reason="bad_host_name")
     return host
 
 
-def _problem(host: str) -> str:
+def to_ascii(name: str) -> str:
+    """U-labels as A-labels, the way in which Python's resolver sends them (RFC 3490).  Raises UnicodeError."""
+    return name if name.isascii() else name.encode("idna").decode("ascii")
+
+
+def host_problem(host: str) -> str:
+    """Why this, in ASCII, is no host name; "" if it is one."""
     if not 1 <= len(host) <= 253:
         return "it is empty" if not host else "it has more than 253 characters"
-    for label in host.split("."):
+    labels = host.split(".")
+    for label in labels:
         if not 1 <= len(label) <= 63:
             return "one of its labels is empty" if not label else f"the label {label[:8]}... has more than 63 characters"
         if "_" in label:
             return f"the label {label!r} has an underscore, which no certificate for a host may have"
         if not all(c.isalnum() or c == "-" for c in label) or label[0] == "-" or label[-1] == "-":
             return f"the label {label!r} is not made of letters, digits and inner hyphens"
-    return ""
+    # What looks like an address and is none, such as 127.1, would be resolved as one and verified as a name (RFC 1123 2.1).
+    return "its last label is a number" if labels[-1].isdigit() else ""
 
 
 def matches(pattern: str, name: str) -> bool:
     """Whether a certificate's name covers a host's (RFC 9525 section 6.3): a wildcard is the whole of the leftmost label."""
-    pattern = pattern.lower()
+    pattern, name = pattern.lower(), name.lower()
     if pattern.startswith("*."):
         return "." in name and not is_address(name) and pattern[2:] == name.partition(".")[2]
     return pattern == name

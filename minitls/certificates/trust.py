@@ -6,8 +6,7 @@ import contextlib
 import hashlib
 import os
 import ssl
-import warnings
-from collections import OrderedDict
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,15 +15,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import verification
 
 from minitls.certificates.credentials import load_chain
-from minitls.certificates.faults import PARSE_ERRORS
+from minitls.certificates.faults import PARSE_ERRORS, read_pem
 from minitls.certificates.names import normalise
-from minitls.certificates.verify import verify_chain
-from minitls.errors import Alert, CertificateError
+from minitls.certificates.verify import as_der, verify_chain
+from minitls.errors import Alert, CertificateError, Misuse
 
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
@@ -35,7 +32,7 @@ BUNDLES = (
 )
 CACHED_VERDICTS = 256
 
-Verdict: TypeAlias = tuple[list[x509.Certificate], datetime, datetime]
+Verdict: TypeAlias = tuple[tuple[x509.Certificate, ...], datetime, datetime]
 """A path, and from when until when all of it is valid."""
 
 
@@ -57,7 +54,8 @@ class TrustStore:
     def __init__(self, load: Callable[[], Iterable[x509.Certificate]], where: str) -> None:
         self._load = load
         self._where = where
-        self._verdicts: OrderedDict[tuple[bytes, str | None, bool], Verdict] = OrderedDict()
+        self._verdicts: dict[tuple[bytes, str | None, bool], Verdict] = {}
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         read = "anchors" in self.__dict__
@@ -70,7 +68,10 @@ class TrustStore:
 
     @classmethod
     def system(cls) -> TrustStore:
-        """What this system believes; SSL_CERT_FILE and SSL_CERT_DIR say otherwise, as for OpenSSL.  Read when first used."""
+        """What this system believes.  Where SSL_CERT_FILE or SSL_CERT_DIR is set: what they name, and nothing else.
+
+        Read when first used.
+        """
         return cls._system(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
     @classmethod
@@ -118,49 +119,53 @@ class TrustStore:
         self, chain: Sequence[bytes | x509.Certificate], name: str | None, at: datetime | None, *, client: bool
     ) -> list[x509.Certificate]:
         at = at or datetime.now(UTC)
+        if at.tzinfo is None:
+            raise Misuse("at= is a time without a time zone: whose noon is it?")
         digest = hashlib.sha256()
-        for certificate in chain:
-            der = certificate if isinstance(certificate, bytes) else certificate.public_bytes(Encoding.DER)
+        for der in as_der(chain):
             digest.update(len(der).to_bytes(4, "big") + der)
         key = (digest.digest(), name, client)
         known = self._verdicts.get(key)
         if known is not None and known[1] <= at <= known[2]:
-            self._verdicts.move_to_end(key)
-            return known[0]
+            return list(known[0])
         path = verify_chain(self.anchors, chain, name, at, client=client)
         begin, end = max(c.not_valid_before_utc for c in path), min(c.not_valid_after_utc for c in path)
-        self._verdicts[key] = (path, begin, end)
-        if len(self._verdicts) > CACHED_VERDICTS:
-            self._verdicts.popitem(last=False)
+        with self._lock:
+            while len(self._verdicts) >= CACHED_VERDICTS:
+                del self._verdicts[next(iter(self._verdicts))]  # the oldest
+            self._verdicts[key] = (tuple(path), begin, end)
         return path
 
 
-def _read_system(file: str | None, folder: str | None) -> Iterator[x509.Certificate]:
-    """The certificates of the system's store.  Raises CertificateError where there is none to be found."""
+def _read_system(file: str | None, folders: str | None) -> list[x509.Certificate]:
+    """The certificates that the two variables name, or else the system's.  Raises CertificateError where there are none."""
     defaults = ssl.get_default_verify_paths()
-    files = [file] if file else [p for p in (defaults.cafile, *BUNDLES) if p]
-    for bundle in files:
-        if Path(bundle).is_file():
-            yield from load_each(Path(bundle).read_bytes())
-            return
-    where = folder or defaults.capath
-    if where and Path(where).is_dir():
-        for entry in sorted(Path(where).iterdir()):
-            if entry.is_file():
-                yield from load_each(entry.read_bytes())
-        return
-    raise CertificateError(
-        Alert.internal_error,
-        f"no trusted certificates on this system: {', '.join(files)} not found",
-        reason="no_trust_store",
-        remedy="install the package ca-certificates, or name a file with SSL_CERT_FILE or --ca",
-    )
+    if file or folders:
+        bundles, places = [file or ""], (folders or "").split(os.pathsep)
+    else:
+        bundles, places = [defaults.cafile or "", *BUNDLES], [defaults.capath or ""]
+    bundles, places = list(filter(None, bundles)), list(filter(None, places))
+    bundle = next((Path(path) for path in bundles if Path(path).is_file()), None)
+    found = list(load_each(bundle.read_bytes())) if bundle is not None else []
+    if folders or not found:  # a system's folder has what its bundle has, once more
+        for place in map(Path, places):
+            for entry in sorted(place.iterdir()) if place.is_dir() else ():
+                found += load_each(entry.read_bytes()) if entry.is_file() else ()
+    if not found:
+        raise CertificateError(
+            Alert.internal_error,
+            f"there are no certificates to trust: none in {', '.join(dict.fromkeys(bundles + places))}",
+            reason="no_trust_store",
+            remedy="install the package ca-certificates, or name a file with SSL_CERT_FILE or --ca",
+        )
+    return found
 
 
 def load_each(pem: bytes) -> Iterator[x509.Certificate]:
     """Each certificate of a bundle that can be read: one odd root of a hundred is no reason to believe none."""
     end = b"-----END CERTIFICATE-----"
     for block in pem.split(end)[:-1]:
-        with warnings.catch_warnings(), contextlib.suppress(*PARSE_ERRORS):
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # some roots have a serial number of 0
-            yield x509.load_pem_x509_certificate(block[block.rfind(b"-----BEGIN CERTIFICATE-----") :] + end)
+        with contextlib.suppress(*PARSE_ERRORS):
+            certificate = read_pem(block[block.rfind(b"-----BEGIN CERTIFICATE-----") :] + end)[0]
+            certificate.subject.public_bytes()  # by which it will be found
+            yield certificate

@@ -8,29 +8,23 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
-from minitls.certificates.faults import PARSE_ERRORS, Fault, name_of
+from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of, printable, read_der
+from minitls.certificates.keys import check_key
 from minitls.certificates.names import is_address, matches
-from minitls.certificates.path import MAX_DEPTH, PathBuilder
+from minitls.certificates.path import MAX_DEPTH, PathBuilder, allows
 from minitls.crypto.signatures import SCHEMES, schemes_for
-from minitls.errors import Alert, CertificateError
+from minitls.errors import Alert
 from minitls.wire.numbers import SignatureScheme
 
 if TYPE_CHECKING:
     from minitls.certificates.trust import Anchors
 
-RSA_BITS = range(2048, 8192 + 1)
-_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-_EDWARDS_OR_LATTICE = (
-    ed25519.Ed25519PublicKey,
-    ed448.Ed448PublicKey,
-    mldsa.MLDSA44PublicKey,
-    mldsa.MLDSA65PublicKey,
-    mldsa.MLDSA87PublicKey,
-)
+SHOWN_NAMES = 8
+"""Of a certificate that is for other names, so many are told."""
 
 
 def parse_leaf(chain: Sequence[bytes]) -> x509.Certificate:
@@ -40,21 +34,21 @@ def parse_leaf(chain: Sequence[bytes]) -> x509.Certificate:
 
 def parse_chain(chain: Sequence[bytes | x509.Certificate]) -> list[x509.Certificate]:
     """DER, leaf first, as objects.  Raises CertificateError for what is none, and for too many."""
-    der = [c for c in chain if isinstance(c, bytes)]
     if not chain:
-        raise Fault("no_certificate", Alert.bad_certificate, 1, "there is no certificate").error(der)
-    if len(chain) > MAX_DEPTH:
-        raise Fault(
-            "chain_too_long", Alert.bad_certificate, 22, f"{len(chain)} certificates are too many: {MAX_DEPTH} at most"
-        ).error(der)
+        raise Fault("no_certificate", Alert.bad_certificate, 1, "there is no certificate").error(())
     try:
-        return [c if isinstance(c, x509.Certificate) else x509.load_der_x509_certificate(c) for c in chain]
+        if len(chain) > MAX_DEPTH:
+            text = f"{len(chain)} certificates are too many: {MAX_DEPTH} at most"
+            raise Fault("chain_too_long", Alert.bad_certificate, 22, text)
+        return [c if isinstance(c, x509.Certificate) else read_der(c) for c in chain]
+    except Fault as fault:
+        raise fault.error(as_der(chain)) from None
     except PARSE_ERRORS as error:
-        raise malformed(error, der) from None
+        raise malformed(error).error(as_der(chain)) from None
 
 
-def malformed(error: BaseException, chain: Sequence[bytes]) -> CertificateError:
-    return Fault("malformed", Alert.bad_certificate, 1, f"the certificate cannot be read: {error}").error(chain)
+def as_der(chain: Sequence[bytes | x509.Certificate]) -> list[bytes]:
+    return [c if isinstance(c, bytes) else c.public_bytes(Encoding.DER) for c in chain]
 
 
 def leaf_public_key(leaf: x509.Certificate) -> Any:
@@ -62,7 +56,7 @@ def leaf_public_key(leaf: x509.Certificate) -> Any:
     try:
         return leaf.public_key()
     except PARSE_ERRORS as error:
-        raise malformed(error, ()) from None
+        raise malformed(error).error([leaf.public_bytes(Encoding.DER)]) from None
 
 
 def leaf_schemes(leaf: x509.Certificate) -> tuple[SignatureScheme, ...]:
@@ -85,83 +79,61 @@ def verify_chain(
     """
     certificates = parse_chain(chain)
     leaf = certificates[0]
+    purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
     try:
         path = _by_the_webs_rules(anchors, certificates, server_name, at) if not client and server_name else None
         if path is None:
-            path = PathBuilder(anchors.by_subject, certificates[1:], at).build(leaf)
-            check_purpose(leaf, client=client, pinned=len(path) == 1)
-            if server_name is not None:
-                check_name(leaf, server_name)
+            path = PathBuilder(anchors.by_subject, certificates[1:], at, purpose).build(leaf)
+        check_purpose(leaf, purpose, pinned=len(path) == 1)
+        if server_name is not None:
+            check_name(leaf, server_name)
         check_key(leaf)
     except Fault as fault:
-        raise fault.error([c if isinstance(c, bytes) else _der(c) for c in chain]) from None
+        raise fault.error(as_der(chain)) from None
     except PARSE_ERRORS as error:
-        raise malformed(error, [c if isinstance(c, bytes) else _der(c) for c in chain]) from None
+        raise malformed(error).error(as_der(chain)) from None
     return path
-
-
-def _der(certificate: x509.Certificate) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return certificate.public_bytes(Encoding.DER)
 
 
 def _by_the_webs_rules(
     anchors: Anchors, certificates: Sequence[x509.Certificate], server_name: str, at: datetime
 ) -> list[x509.Certificate] | None:
-    """pyca/cryptography's verdict: a path, or None where it has none."""
+    """pyca/cryptography's verdict: a path, or None where it has none.  It limits the signatures that it checks, as ours does."""
     if anchors.store is None:
         return None
     subject = x509.IPAddress(ipaddress.ip_address(server_name)) if is_address(server_name) else x509.DNSName(server_name)
     builder = verification.PolicyBuilder().store(anchors.store).time(at).max_chain_depth(MAX_DEPTH)
     try:
+        for ca in certificates[1:]:
+            check_key(ca, ca=True)  # it has no upper limit for RSA
         return builder.build_server_verifier(subject).verify(certificates[0], list(certificates[1:]))
-    except (verification.VerificationError, ValueError):
+    except (Fault, verification.VerificationError, *PARSE_ERRORS):
         return None  # ours decides, and says why
 
 
-def check_key(leaf: x509.Certificate) -> None:
-    """The leaf's key is one that TLS can use, and of a size worth having.  Raises Fault."""
-    key = leaf.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        if key.key_size not in RSA_BITS:
-            word = "short" if key.key_size < RSA_BITS.start else "long"
-            text = f"{name_of(leaf)} has an RSA key of {key.key_size} bits, which is too {word}"
-            raise Fault("weak_key", Alert.bad_certificate, 66, text, "RFC 9325 4.5")
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        if not isinstance(key.curve, _CURVES):
-            raise _unsupported(leaf, f"a key on the curve {key.curve.name}")
-    elif not isinstance(key, _EDWARDS_OR_LATTICE):
-        raise _unsupported(leaf, "a key that cannot sign in TLS")
-
-
-def _unsupported(leaf: x509.Certificate, what: str) -> Fault:
-    return Fault("unsupported_key", Alert.unsupported_certificate, 1, f"{name_of(leaf)} has {what}", "RFC 8446 4.2.3")
-
-
-def check_purpose(leaf: x509.Certificate, *, client: bool, pinned: bool) -> None:
-    """The leaf is meant for this end of TLS (RFC 5280 sections 4.2.1.3 and 4.2.1.12).  Raises Fault.
+def check_purpose(leaf: x509.Certificate, purpose: x509.ObjectIdentifier, *, pinned: bool) -> None:
+    """The leaf is meant for this end of TLS (RFC 5280 sections 4.2.1.3 and 4.2.1.12).  Raises Fault, PARSE_ERRORS.
 
     ``pinned``: it is trusted by itself, so that it may be a CA too, as ``openssl req -x509`` makes them.
     """
-    extensions, who = leaf.extensions, name_of(leaf)
-    wanted = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
-    for extension in extensions:
+    who = name_of(leaf)
+    for extension in leaf.extensions:
         value = extension.value
         if isinstance(value, x509.ExtendedKeyUsage):
-            if wanted not in value and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in value:
-                role = "clients" if client else "servers"
+            if not allows(value, purpose):
+                role = "clients" if purpose == ExtendedKeyUsageOID.CLIENT_AUTH else "servers"
                 raise Fault("bad_usage", Alert.unsupported_certificate, 26, f"{who} is not for TLS {role}", "RFC 5280 4.2.1.12")
         elif isinstance(value, x509.KeyUsage):
             if not value.digital_signature:
                 text = f"{who} may not sign, and TLS 1.3 has to"
                 raise Fault("bad_usage", Alert.unsupported_certificate, 26, text, "RFC 8446 4.4.2.2")
         elif isinstance(value, x509.BasicConstraints) and value.ca and not pinned:
-            raise Fault("bad_usage", Alert.unsupported_certificate, 79, f"{who} is a CA's, not a server's or client's")
+            text, remedy = f"{who} is a CA's, and no leaf", "the certificate of the server or client comes first in its chain"
+            raise Fault("bad_usage", Alert.unsupported_certificate, 26, text, "RFC 8446 4.4.2", remedy)
 
 
 def check_name(leaf: x509.Certificate, server_name: str) -> None:
-    """The leaf is for this host (RFC 9525 section 6).  The common name counts for nothing.  Raises Fault."""
+    """The leaf is for this host (RFC 9525 section 6).  The common name counts for nothing.  Raises Fault, PARSE_ERRORS."""
     who = name_of(leaf)
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -174,8 +146,10 @@ def check_name(leaf: x509.Certificate, server_name: str) -> None:
     else:
         good = any(matches(pattern, server_name) for pattern in hosts)
     if not good:
-        listed = ", ".join([*hosts, *map(str, addresses)]) or "no host at all"
-        shown = listed.encode("unicode_escape").decode("ascii")
+        listed = [*hosts, *map(str, addresses)]
+        shown = printable(", ".join(listed[:SHOWN_NAMES])) or "no host at all"
+        if len(listed) > SHOWN_NAMES:
+            shown += f", and {len(listed) - SHOWN_NAMES} more"
         code = 64 if is_address(server_name) else 62
         text = f"{who} is not for {server_name}: it is for {shown}"
         raise Fault("name_mismatch", Alert.bad_certificate, code, text, "RFC 9525 6.1", "ask for one of these names, with --sni")

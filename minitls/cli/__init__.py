@@ -1,0 +1,132 @@
+"""The command: ``minitls demo | connect | get | serve | certs | explain``.
+
+A command's module is imported when it is called, and imports what it needs when it runs.  Each has ``add_parser(subparsers)`` and
+``run(args) -> int``, the exit status (:mod:`minitls.cli.common` lists them).  Errors arrive here, and leave in one sentence.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from minitls.cli.common import (
+    CERTIFICATE,
+    DONE,
+    INTERRUPTED,
+    PIPE_CLOSED,
+    TIMEOUT,
+    TLS,
+    USAGE,
+    CommandError,
+    Parser,
+    did_you_mean,
+    lower,
+)
+from minitls.errors import AlertReceived, CertificateError, Misuse, TLSError
+from minitls.trace.values import safe
+
+COMMANDS: Mapping[str, str] = {
+    "demo": "a client and a server on this machine, and the handshake between them, explained",
+    "connect": "what was agreed with a server, its chain and why it is trusted, timings; -i: stdin and stdout",
+    "get": "an HTTPS GET: the body to stdout or to a file",
+    "serve": "HTTPS files; --www: a page that shows visitors their own handshake; --echo",
+    "certs": "make a development CA and certificates; show those of a file or a server",
+    "explain": "what a number or a name means: alerts, suites, groups, schemes, extensions, messages",
+}
+
+HELP = """\
+usage: minitls COMMAND ...
+
+TLS 1.3, with a handshake that you can watch.
+
+{commands}
+
+  minitls demo                          start here
+  minitls connect example.com --trace   each message of a real handshake
+  minitls serve --www --dev             a server to try it on
+  minitls COMMAND --help                the options, with examples
+
+exit status: 0 done and verified, 1 a --require not met, 2 usage, 6 name not found, 7 not connected, 28 timeout,
+             35 TLS failed, 60 certificate not good, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.  Returns the exit status; raises nothing."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _let_go(sys.stdout)
+        return PIPE_CLOSED
+    except SystemExit as end:  # argparse's own way out, after --help
+        return end.code if isinstance(end.code, int) else USAGE
+    except Exception as error:
+        explained = outcome(error)
+        if explained is None:
+            raise
+        status, lines = explained
+        for number, line in enumerate(lines):
+            print(f"minitls: {safe(line)}" if not number else f"         {safe(line)}", file=sys.stderr)
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        print(HELP.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())), end="")
+        return DONE if arguments else USAGE
+    if command in ("-V", "--version"):
+        from minitls import __version__
+
+        print(f"minitls {__version__}")
+        return DONE
+    if command not in COMMANDS:
+        kind = "option" if command.startswith("-") else "command"
+        guess = did_you_mean(command, tuple(COMMANDS)) or f"one of {', '.join(COMMANDS)}"
+        raise CommandError(USAGE, f"there is no {kind} {command!r}", guess)
+    module = importlib.import_module(f"minitls.cli.{command}")
+    parser = Parser(prog="minitls")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    module.add_parser(subparsers)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        subparsers.choices[command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    status: int = module.run(options)
+    return status
+
+
+def outcome(error: Exception) -> tuple[int, list[str]] | None:
+    """The exit status of an error and its lines; None for one that is a bug of ours."""
+    if isinstance(error, CommandError):
+        return error.status, [str(error), *filter(None, (error.hint,))]
+    if isinstance(error, CertificateError):
+        return CERTIFICATE, [str(error), *filter(None, (error.remedy,))]
+    if isinstance(error, Misuse):
+        return USAGE, [str(error)]
+    if isinstance(error, TimeoutError):
+        return TIMEOUT, [str(error) or "time is up"]
+    if isinstance(error, AlertReceived):
+        return TLS, [str(error), f"see minitls explain alert {error.code}"]
+    if isinstance(error, TLSError):
+        return TLS, [str(error)]
+    if isinstance(error, ConnectionError):
+        return TLS, [f"the connection broke: {lower(error.strerror)}"]
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return USAGE, [f"{where}{lower(error.strerror)}"]
+    if isinstance(error, ImportError) and error.name in ("h11", "rich"):
+        return USAGE, [f"this needs {error.name}, which is not installed", "pip install 'minitls[cli]'"]
+    return None
+
+
+def _let_go(stream: TextIO) -> None:
+    """Nobody reads this any more: what is left to write goes nowhere, without a complaint at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -9,6 +9,7 @@ from minitls.crypto.groups import GROUPS, KeyShare
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import client13
 from minitls.handshake.flow import Flow, Handshake, expect
+from minitls.handshake.negotiate import offered_schemes
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry, ServerName
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, HelloRetryRequest, ServerHello
@@ -44,8 +45,7 @@ def make_offer(config: ClientConfig, server_name: str | None) -> Offer:
     shares = make_shares(tuple(int(code) for code in policy.key_shares or ()))
     entries = [KeyShareEntry(share.group.code, share.public) for share in shares]
     assert policy.certificate_signature_schemes is not None
-    # What may only sign certificates stands in signature_algorithms too (section 4.2.3): not every server reads the other list.
-    schemes = tuple(dict.fromkeys(map(int, (*policy.signature_schemes, *policy.certificate_signature_schemes))))
+    schemes = offered_schemes(policy)
     extensions = Extensions()
     if greased:
         extensions[greased[3]] = b""

@@ -23,7 +23,7 @@ from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
 from minitls.wire.messages import Certificate, CertificateRequest, EncryptedExtensions
-from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, name_of
+from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, is_grease, name_of
 from minitls.wire.numbers import ExtensionType as X
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerH
     hs.transcript.use(suite.hash_name)
     if isinstance(answer, HelloRetryRequest):
         offer, answer = yield from retry(hs, offer, answer)
-    else:
+    elif offer.hello.legacy_session_id:  # middlebox compatibility mode (appendix D.4)
         hs.send_change_cipher_spec()
     shared_secret = exchange(hs, offer, answer)
 
@@ -70,9 +70,9 @@ def check_answer(hello: ClientHello, answer: ServerHello | HelloRetryRequest) ->
     name = type(answer).__name__
     if answer.legacy_version != ProtocolVersion.TLSv1_2:
         raise PeerMisbehaved(
-            Alert.illegal_parameter,
+            Alert.protocol_version,
             f"{name} has legacy_version 0x{answer.legacy_version:04x}",
-            rule="RFC 8446 4.1.3",
+            rule="RFC 9846 4.1.3",
             reason="wrong_version",
         )
     if answer.legacy_session_id_echo != hello.legacy_session_id:
@@ -105,10 +105,10 @@ def check_answer(hello: ClientHello, answer: ServerHello | HelloRetryRequest) ->
 
 
 def unsolicited(where: str, kind: int) -> PeerMisbehaved:
-    """Section 4.2: an answer to an extension that was not sent."""
+    """Section 4.2: an answer to an extension that was not sent, or asks nothing."""
     return PeerMisbehaved(
         Alert.unsupported_extension,
-        f"{where} answers {name_of(ExtensionType, kind)}, which we did not send",
+        f"{where} answers {name_of(ExtensionType, kind)}, which we did not ask for",
         rule="RFC 8446 4.2",
         reason="unsolicited_extension",
     )
@@ -146,7 +146,8 @@ def retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Flow[tuple
         extensions[X.cookie] = cookie
     hs.info.hello_retry = True
     hs.transcript.replace_by_message_hash()
-    hs.send_change_cipher_spec()
+    if offer.hello.legacy_session_id:
+        hs.send_change_cipher_spec()
     again = dataclasses.replace(offer.hello, extensions=extensions)
     hs.send(again)
 
@@ -188,7 +189,7 @@ def exchange(hs: Handshake, offer: Offer, server_hello: ServerHello) -> bytes:
 def check_encrypted_extensions(hs: Handshake, config: ClientConfig, hello: ClientHello, message: EncryptedExtensions) -> None:
     """Section 4.3.1: only answers, and an application protocol of ours (RFC 7301 section 3.1)."""
     for kind in message.extensions:
-        if kind not in hello.extensions:
+        if kind not in hello.extensions or is_grease(kind):  # RFC 8701 section 3.1: nobody answers GREASE
             raise unsolicited("EncryptedExtensions", kind)
     protocols: tuple[bytes, ...] | None = message.extensions.get(X.application_layer_protocol_negotiation)
     if protocols is None:

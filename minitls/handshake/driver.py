@@ -21,12 +21,15 @@ from minitls.observe import ChainVerified, ChangeCipherSpecSeen, Chosen, KeyInst
 from minitls.record.layer import RecordLayer
 from minitls.record.protection import Opening, Sealing
 from minitls.wire.framing import Framing
-from minitls.wire.hello import ClientHello, Message
+from minitls.wire.hello import ClientHello, HelloRetryRequest, Message
 from minitls.wire.messages import message_type, read_message, write_message
 from minitls.wire.numbers import ContentType
 
 EARLY_DATA_TO_SKIP = 64 * 1024
 """Bytes of records dropped when a client sends 0-RTT data that we did not agree to: more than any ticket of ours allows."""
+
+ENDS_A_FLIGHT = (ClientHello, HelloRetryRequest)
+"""What the peer says nothing more after until it is answered (RFC 8446 section 5.1), whether or not we change keys for it."""
 
 C = TypeVar("C", ClientConfig, ServerConfig)
 
@@ -86,6 +89,8 @@ class Driver:
                 PeerMisbehaved(Alert.unexpected_message, f"expected {wanted}, got {kind.__name__}", rule="RFC 8446 4"),
             )
         message = read_message(kind, raw)
+        if kind in ENDS_A_FLIGHT:
+            check_boundary(self._framing)
         self.transcript.add(raw)
         if self._config.observer:
             opening = self._records.opening

@@ -5,18 +5,23 @@ The server decides (RFC 8446 section 4.1.1); :func:`negotiate` asks the same fun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from minitls.config import ClientConfig, Policy, ServerConfig
 from minitls.crypto.groups import GROUPS, Group
+from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES, Suite
 from minitls.errors import Alert, PeerIncompatible
 from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme, name_of
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
+
+V = TypeVar("V")
+SHOWN = 16
+"""How many of a peer's values an error names."""
 
 
 def choose_version(offered: Sequence[int], policy: Policy) -> ProtocolVersion:
@@ -66,6 +71,16 @@ def choose_group(offered: Sequence[int], shared: Sequence[int], policy: Policy) 
             return GROUPS[code], False, "first of the server's that the client sent a share for"
     why = "post-quantum, and the client has it" if candidates is hybrid else "first of the server's that the client has"
     return GROUPS[candidates[0]], True, f"{why}, but sent no share for: asked again"
+
+
+def offered_schemes(policy: Policy) -> tuple[int, ...]:
+    """What signature_algorithms has: the handshake's schemes, and those that can sign certificates only.
+
+    They stand there too because not every peer reads signature_algorithms_cert (RFC 8446 section 4.2.3).
+    """
+    assert policy.certificate_signature_schemes is not None
+    only_in_certificates = [code for code in policy.certificate_signature_schemes if not SCHEMES[int(code)].in_tls13]
+    return tuple(dict.fromkeys(map(int, (*policy.signature_schemes, *only_in_certificates))))
 
 
 def choose_signature_scheme(schemes: Sequence[SignatureScheme], offered: Sequence[int], policy: Policy) -> SignatureScheme | None:
@@ -118,7 +133,7 @@ def choose_alpn(offered: Sequence[str] | None, ours: Sequence[str]) -> str | Non
             return protocol
     raise PeerIncompatible(
         Alert.no_application_protocol,
-        f"no common application protocol: the client offers {', '.join(offered)}, we have {', '.join(ours)}",
+        f"no common application protocol: the client offers {_some(offered, repr)}, we have {_some(ours, repr)}",
         rule="RFC 7301 3.2",
         reason="no_application_protocol",
     )
@@ -147,10 +162,8 @@ def negotiate(client: ClientConfig, server: ServerConfig, server_name: str | Non
     suite, suite_why = choose_cipher_suite([int(c) for c in ours.cipher_suites], theirs)
     assert ours.key_shares is not None
     group, retry, group_why = choose_group([int(g) for g in ours.groups], [int(g) for g in ours.key_shares], theirs)
-    _, scheme, credential_why = choose_credential(
-        server.credentials, server_name, [int(s) for s in ours.signature_schemes], (), theirs
-    )
     protocol = choose_alpn(client.alpn or None, server.alpn)
+    _, scheme, credential_why = choose_credential(server.credentials, server_name, offered_schemes(ours), (), theirs)
     return Agreement(
         version=str(version),
         cipher_suite=suite.name,
@@ -167,4 +180,10 @@ def negotiate(client: ClientConfig, server: ServerConfig, server_name: str | Non
 
 
 def _names(registry: type[CipherSuite | NamedGroup | SignatureScheme], codes: Sequence[int]) -> str:
-    return ", ".join(name_of(registry, code) for code in codes) or "nothing"
+    return _some(codes, lambda code: name_of(registry, code))
+
+
+def _some(values: Sequence[V], show: Callable[[V], str]) -> str:
+    """The first of them: a hello has room for tens of thousands, an error for a sentence."""
+    more = [f"{len(values) - SHOWN} more"] if len(values) > SHOWN else []
+    return ", ".join([*map(show, values[:SHOWN]), *more]) or "nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 from minitls.config import ClientAuth, Danger, ServerConfig
@@ -19,7 +20,7 @@ from minitls.handshake.authenticate import (
     verify_chain,
 )
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
-from minitls.handshake.negotiate import choose_alpn, choose_cipher_suite, choose_credential, choose_group
+from minitls.handshake.negotiate import choose_alpn, choose_cipher_suite, choose_credential, choose_group, offered_schemes
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import HELLO_RETRY_REQUEST_RANDOM, ClientHello, HelloRetryRequest, ServerHello
@@ -30,8 +31,8 @@ from minitls.wire.numbers import ProtocolVersion, SignatureScheme
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
 
-_MAY_CHANGE = frozenset({X.key_share, X.early_data, X.cookie, X.pre_shared_key, X.padding})
-"""What a second ClientHello may have otherwise than the first (section 4.1.2)."""
+_MAY_CHANGE = frozenset({X.early_data, X.pre_shared_key, X.padding})
+"""What a second ClientHello may have otherwise than the first, besides what it was asked for (section 4.1.2)."""
 
 
 def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[None]:
@@ -170,7 +171,7 @@ def retry(
         hs.send_change_cipher_spec()
     again = yield from expect(ClientHello)
     check_hello(again)
-    check_same(hello, again)
+    check_same(hello, again, _MAY_CHANGE | extensions.keys() - {X.supported_versions})
     if X.early_data in again.extensions:
         raise PeerMisbehaved(
             Alert.illegal_parameter, "early_data after HelloRetryRequest", rule="RFC 8446 4.1.2", reason="unexpected_early_data"
@@ -189,11 +190,11 @@ def retry(
     return again
 
 
-def check_same(first: ClientHello, second: ClientHello) -> None:
+def check_same(first: ClientHello, second: ClientHello, may_change: Set[int]) -> None:
     """Section 4.1.2: the second hello is the first but for what had to change."""
 
     def fixed(hello: ClientHello) -> tuple[Any, ...]:
-        kept = {kind: body for kind, body in hello.extensions.items() if kind not in _MAY_CHANGE}
+        kept = {kind: body for kind, body in hello.extensions.items() if kind not in may_change}
         plain = (hello.legacy_version, hello.random, hello.legacy_session_id, hello.cipher_suites)
         return (*plain, hello.legacy_compression_methods, kept)
 
@@ -246,7 +247,7 @@ def certificate_request(config: ServerConfig) -> CertificateRequest:
     """Section 4.3.2: what client certificates we can verify."""
     policy = config.policy
     assert policy.certificate_signature_schemes is not None
-    schemes = tuple(dict.fromkeys(map(int, (*policy.signature_schemes, *policy.certificate_signature_schemes))))
+    schemes = offered_schemes(policy)
     extensions = Extensions({X.signature_algorithms: schemes})
     if set(schemes) != set(policy.certificate_signature_schemes):
         extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes))

@@ -16,15 +16,17 @@ class RecordLayer:
     """Both directions of one connection.
 
     ``opening``/``sealing``: the protection of each direction; None while it is plaintext.
-    ``change_cipher_spec_allowed``: whether the peer may send one now, to be dropped (RFC 8446 section 5).
+    ``change_cipher_spec_allowed``: whether the peer may send one now, to be dropped: from the first ClientHello to the peer's
+    Finished (RFC 8446 section 5).
+    ``empty_records``: how many came in a row.
     ``early_data_to_skip``: bytes of 0-RTT records that may yet be dropped (RFC 8446 section 4.2.10).
     """
 
     __slots__ = (
         "_change_cipher_specs",
-        "_empty_records",
         "change_cipher_spec_allowed",
         "early_data_to_skip",
+        "empty_records",
         "opening",
         "sealing",
         "started",
@@ -36,7 +38,7 @@ class RecordLayer:
         self.change_cipher_spec_allowed = False
         self.early_data_to_skip = 0
         self.started = False
-        self._empty_records = 0
+        self.empty_records = 0
         self._change_cipher_specs = 0
 
     def next_record(self, view: memoryview, start: int) -> tuple[int, int, bytes] | None:
@@ -87,10 +89,10 @@ class RecordLayer:
 
     def _check_empty(self, kind: int, content: bytes) -> None:
         if content:
-            self._empty_records = 0
+            self.empty_records = 0
             return
-        self._empty_records += 1
-        if kind != _MAY_BE_EMPTY or self._empty_records > MAX_EMPTY_RECORDS:
+        self.empty_records += 1
+        if kind != _MAY_BE_EMPTY or self.empty_records > MAX_EMPTY_RECORDS:
             raise PeerMisbehaved(
                 Alert.unexpected_message,
                 f"{'too many empty records' if kind == _MAY_BE_EMPTY else 'an empty record'}",
@@ -109,8 +111,10 @@ class RecordLayer:
                     reason="unexpected_change_cipher_spec",
                 )
             return
-        # A peer that fails before it has our keys, or could not use them, can only say so in plaintext.
-        plaintext_alert = kind == ContentType.alert and (self.opening is None or not self.opening.records)
+        # A peer that fails before it has our keys, or could not use them, can only say so in plaintext; when the handshake is
+        # over it has them, and a close_notify that anybody could have written must not end the data.
+        without_keys = self.opening is None or (self.change_cipher_spec_allowed and not self.opening.records)
+        plaintext_alert = kind == ContentType.alert and without_keys
         plaintext_handshake = kind == ContentType.handshake and self.opening is None
         if not plaintext_alert and not plaintext_handshake:
             raise PeerMisbehaved(
@@ -127,10 +131,10 @@ class RecordLayer:
         known = head[0] in ContentType.__members__.values() and head[0] != ContentType.invalid
         if known and (len(head) < 2 or head[1] == 3):
             return
-        shown = bytes(view[start : start + 16]).decode("ascii", "backslashreplace").splitlines()[:1]
+        shown = bytes(view[start : start + 16]).decode("latin-1").splitlines()[:1]
         raise PeerIncompatible(
             Alert.protocol_version if known or head[0] & 0x80 else Alert.unexpected_message,
-            f"the peer does not speak TLS: it began with {shown[0] if shown else ''!r}",
+            f"the peer does not speak TLS: it began with {shown[0] if shown else ''!a}",
             reason="wrong_version_number",
         )
 

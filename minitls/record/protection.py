@@ -189,22 +189,24 @@ class Opening(_Protection):
                 inner = decrypt_into(
                     (iv ^ sequence).to_bytes(12, "big"), view[body:after], view[start:body], out[size : size + length - tag_length]
                 )
-                sequence += 1
-                start = after
                 last = size + inner - 1
                 if out[last] == APPLICATION_DATA and 1 < inner <= MAX_PLAINTEXT + 1:
+                    sequence += 1
+                    start = after
                     size = last
                     continue
                 kind, content = _content(bytes(out[size : size + inner]))
+                sequence += 1
+                start = after
                 if kind != APPLICATION_DATA or not content:
                     other = (kind, content)
                     break
                 out[size : size + len(content)] = content
                 size += len(content)
-        except InvalidTag:
+        except (InvalidTag, PeerMisbehaved) as error:
+            # What came whole before it is delivered; the record itself is met again on the next call.
             if not size:
-                raise _bad_record() from None
-            # What came whole before it is delivered; the record itself is met again, by open(), on the next call.
+                raise (_bad_record() if isinstance(error, InvalidTag) else error) from None
         self._sequence = sequence
         return start, bytes(out[:size]), other
 

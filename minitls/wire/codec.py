@@ -182,7 +182,6 @@ def extensions(
     recognised: Mapping[int, Any],
     name: Callable[[int], str],
     *,
-    floor: int = 0,
     optional: bool = False,
 ) -> Codec[Extensions]:
     """An extension block (RFC 8446 section 4.2).
@@ -191,7 +190,7 @@ def extensions(
     the whole block may be missing, as in a hello of TLS 1.2.  A duplicate, or an extension known to belong elsewhere, is
     illegal_parameter.
     """
-    span = _span("extensions", floor, 2**16 - 1)
+    span = _span("extensions", 0, 2**16 - 1)
     unpack_header = struct.Struct("!HH").unpack_from
 
     def read_body(codec: Codec[Any], buf: bytes, pos: int, stop: int, kind: int) -> Any:

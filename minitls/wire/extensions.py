@@ -98,7 +98,7 @@ CH, SH, EE = HandshakeType.client_hello, HandshakeType.server_hello, HandshakeTy
 CT, CR, NST = HandshakeType.certificate, HandshakeType.certificate_request, HandshakeType.new_session_ticket
 
 EXTENSIONS: Mapping[int, Mapping[HandshakeType | str, Codec[Any]]] = {
-    X.server_name: {CH: vector(ServerName.codec, 1, 2**16 - 1), EE: nothing, SH: nothing},  # RFC 6066 3
+    X.server_name: {CH: vector(ServerName.codec, 1, 2**16 - 1), EE: nothing, CR: rest, SH: nothing},  # RFC 6066 3, 9261
     X.max_fragment_length: {CH: uint8, EE: uint8, SH: uint8},  # RFC 6066 4
     X.status_request: {CH: CertificateStatusRequest.codec, CR: rest, CT: CertificateStatus.codec, SH: nothing},
     X.supported_groups: {CH: _GROUPS, EE: _GROUPS},  # RFC 8446 4.2.7
@@ -138,7 +138,7 @@ EXTENSIONS: Mapping[int, Mapping[HandshakeType | str, Codec[Any]]] = {
 }
 
 
-def extensions_of(message: HandshakeType | str, *, floor: int = 0, optional: bool = False) -> Codec[Extensions]:
+def extensions_of(message: HandshakeType | str, *, optional: bool = False) -> Codec[Extensions]:
     """The codec of the extension block of one kind of message."""
     table: dict[int, Codec[Any]] = {kind: where[message] for kind, where in EXTENSIONS.items() if message in where}
     return extensions(
@@ -146,6 +146,5 @@ def extensions_of(message: HandshakeType | str, *, floor: int = 0, optional: boo
         table,
         EXTENSIONS,
         lambda kind: name_of(ExtensionType, kind),
-        floor=floor,
         optional=optional,
     )

@@ -35,11 +35,11 @@ class EncryptedExtensions(Message):
 
 @structure
 class CertificateRequest(Message):
-    """RFC 8446 section 4.3.2."""
+    """RFC 8446 section 4.3.2; that its extensions may be none is RFC 9846's correction."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.certificate_request
     certificate_request_context: bytes = wire(opaque(0, 2**8 - 1))
-    extensions: Extensions = wire(extensions_of(HandshakeType.certificate_request, floor=2))
+    extensions: Extensions = wire(extensions_of(HandshakeType.certificate_request))
 
 
 @structure

@@ -1,0 +1,106 @@
+"""Name constraints (RFC 5280 section 4.2.1.10): a CA may be for some names only.
+
+1. They bind every certificate below, but for a CA's own renewals (self-issued, and not the leaf).
+2. A name that is excluded is refused, whatever is permitted; a name of a kind for which something is permitted must be in it.
+3. Hosts, addresses and directory names are compared here.  For any other kind, a constraint and a name of that kind together
+are a reason to refuse.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cryptography import x509
+
+from minitls.certificates.faults import Fault, called, name_of, printable
+from minitls.errors import Alert
+
+MAX_COMPARISONS = 2**16
+"""Names times constraints of one path: a stranger writes both."""
+_PERMITTED_VIOLATION, _EXCLUDED_VIOLATION, _UNSUPPORTED_CONSTRAINT = 47, 48, 51  # OpenSSL's numbers
+
+
+def check_constraints(path: Sequence[x509.Certificate]) -> None:
+    """Every name in the path is one that the CAs above it may vouch for.  ``path``: leaf first.  Raises Fault."""
+    comparisons = 0
+    for height, ca in enumerate(path):
+        try:
+            constraints = ca.extensions.get_extension_for_class(x509.NameConstraints).value
+        except x509.ExtensionNotFound:
+            continue
+        if height == 0:
+            text = f"{name_of(ca)} has name constraints, which only a CA may have"
+            raise Fault("name_constraints", Alert.unsupported_certificate, _UNSUPPORTED_CONSTRAINT, text, "RFC 5280 4.2.1.10")
+        permitted, excluded = list(constraints.permitted_subtrees or ()), list(constraints.excluded_subtrees or ())
+        for below in path[:height]:
+            if below is not path[0] and below.subject == below.issuer:
+                continue
+            for name in _names(below):
+                comparisons += len(permitted) + len(excluded)
+                if comparisons > MAX_COMPARISONS:
+                    text = f"more than {MAX_COMPARISONS} names to compare with the constraints of {name_of(ca)}"
+                    raise Fault("too_complex", Alert.bad_certificate, 1, text)
+                _check(name, permitted, excluded, ca, below)
+
+
+def _names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
+    if certificate.subject.rdns:
+        yield x509.DirectoryName(certificate.subject)
+    try:
+        yield from certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+
+
+def _check(
+    name: x509.GeneralName,
+    permitted: Sequence[x509.GeneralName],
+    excluded: Sequence[x509.GeneralName],
+    ca: x509.Certificate,
+    below: x509.Certificate,
+) -> None:
+    allowing = [each.value for each in permitted if type(each) is type(name)]
+    forbidding = [each.value for each in excluded if type(each) is type(name)]
+    if not allowing and not forbidding:
+        return
+    within = _WITHIN.get(type(name))
+    shown = called(name.value) if isinstance(name.value, x509.Name) else printable(str(name.value))
+    if within is None:
+        text = f"{name_of(ca)} constrains names such as {shown} of {name_of(below)}, and that kind is not supported"
+        code = _UNSUPPORTED_CONSTRAINT
+    elif any(within(name.value, tree, True) for tree in forbidding):
+        text, code = f"{name_of(ca)} may not vouch for {shown}: its name constraints exclude it", _EXCLUDED_VIOLATION
+    elif allowing and not any(within(name.value, tree, False) for tree in allowing):
+        text, code = f"{name_of(ca)} may not vouch for {shown}: its name constraints are for other names", _PERMITTED_VIOLATION
+    else:
+        return
+    raise Fault("name_constraints", Alert.bad_certificate, code, text, "RFC 5280 4.2.1.10")
+
+
+def _host_within(name: str, tree: str, excluding: bool) -> bool:
+    """``example.com`` has itself and all below; ``.example.com``, which the RFC does not have but CAs write, all below."""
+    name, tree = name.lower(), tree.lower()
+    wild = name.startswith("*.")
+    base = name[2:] if wild else name
+    if wild and excluding and f".{tree.removeprefix('.')}".endswith(f".{base}"):
+        return True  # the wildcard covers hosts that are excluded
+    if tree.startswith("."):
+        return base.endswith(tree) or (wild and base == tree[1:])
+    return tree in ("", base) or base.endswith(f".{tree}")
+
+
+def _address_within(name: Any, tree: Any, excluding: bool) -> bool:
+    return isinstance(name, (ipaddress.IPv4Address, ipaddress.IPv6Address)) and name in tree
+
+
+def _directory_within(name: x509.Name, tree: x509.Name, excluding: bool) -> bool:
+    return name.rdns[: len(tree.rdns)] == tree.rdns
+
+
+_WITHIN: dict[type[x509.GeneralName], Any] = {
+    x509.DNSName: _host_within,
+    x509.IPAddress: _address_within,
+    x509.DirectoryName: _directory_within,
+}

@@ -1,0 +1,47 @@
+"""Which public keys are worth believing: a leaf's, and those of the CAs above it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+
+from minitls.certificates.faults import Fault, name_of
+from minitls.errors import Alert
+
+RSA_BITS = range(2048, 8192 + 1)
+"""Shorter can be broken; longer costs who verifies more than it is worth, and a stranger chooses it."""
+CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_WHOLE = (
+    ed25519.Ed25519PublicKey,
+    ed448.Ed448PublicKey,
+    mldsa.MLDSA44PublicKey,
+    mldsa.MLDSA65PublicKey,
+    mldsa.MLDSA87PublicKey,
+)
+_EE_KEY_TOO_SMALL, _CA_KEY_TOO_SMALL = 66, 67  # OpenSSL's numbers
+
+
+def check_key(certificate: x509.Certificate, *, ca: bool = False) -> None:
+    """The key is of a kind that TLS 1.3 can use, and of a size worth having (RFC 9325 section 4.5).  Raises Fault, ValueError."""
+    try:
+        key: Any = certificate.public_key()
+    except UnsupportedAlgorithm:
+        raise _unsupported(certificate, "a key of a kind unknown here") from None
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size not in RSA_BITS:
+            word = "short" if key.key_size < RSA_BITS.start else "long"
+            text = f"{name_of(certificate)} has an RSA key of {key.key_size} bits, which is too {word}"
+            raise Fault("weak_key", Alert.bad_certificate, _CA_KEY_TOO_SMALL if ca else _EE_KEY_TOO_SMALL, text, "RFC 9325 4.5")
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        if not isinstance(key.curve, CURVES):
+            raise _unsupported(certificate, f"a key on the curve {key.curve.name}")
+    elif not isinstance(key, _WHOLE):
+        raise _unsupported(certificate, "a key that cannot sign in TLS")
+
+
+def _unsupported(certificate: x509.Certificate, what: str) -> Fault:
+    text = f"{name_of(certificate)} has {what}"
+    return Fault("unsupported_key", Alert.unsupported_certificate, 1, text, "RFC 8446 4.2.3")

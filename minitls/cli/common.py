@@ -1,0 +1,241 @@
+"""What all commands share: the exit statuses, the options that become a configuration, and errors in one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from minitls.errors import Misuse
+
+if TYPE_CHECKING:
+    from minitls.certificates.credentials import Credential
+    from minitls.certificates.trust import TrustStore
+    from minitls.config import ClientConfig, Policy
+    from minitls.observe import KeyLog, Observer
+
+DONE = 0
+NOT_MET = 1
+USAGE = 2
+NOT_RESOLVED = 6
+NOT_CONNECTED = 7
+TIMEOUT = 28
+TLS = 35
+CERTIFICATE = 60
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+"""Exit statuses, curl's numbers where curl has one, and 128 + the signal where a shell would say so."""
+
+DEFAULT_TIMEOUT = 30.0
+HTTPS = 443
+REQUIREMENTS = ("verified", "pq", "alpn")
+
+
+class CommandError(Exception):
+    """The command cannot go on.  ``status``: the exit status; ``hint``: a second line, such as what to do about it."""
+
+    def __init__(self, status: int, sentence: str, hint: str = "") -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.hint = hint
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, with a guess at what was meant, and examples that keep their lines."""
+
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        kw.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kw.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kw)
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(USAGE, message, self._guess(message) or f"see {self.prog} --help")
+
+    def _guess(self, message: str) -> str:
+        if message.startswith("unrecognized arguments: "):
+            wrong = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+            return did_you_mean(wrong, [option for action in self._actions for option in action.option_strings])
+        if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            return did_you_mean(choice[1], re.split(r"[ ,']+", choice[2]))
+        return ""
+
+
+def did_you_mean(wrong: str, known: Sequence[str]) -> str:
+    """``did you mean --trace?``, or "" where nothing is near."""
+    near = difflib.get_close_matches(wrong, list(known), 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+# options ----------------------------------------------------------------------------------------------------------------
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("--trace", action="store_true", help="the handshake message by message, as the RFC draws it")
+    group.add_argument("--json", action="store_true", help='everything, for programs (schema "minitls/1")')
+    group.add_argument("--key-log", metavar="FILE", help="append the secrets for Wireshark; also: SSLKEYLOGFILE=FILE")
+
+
+def add_policy_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what may be spoken", "Names are IANA's, in any case, best first, with commas between them.")
+    group.add_argument("--policy", choices=("modern", "intermediate"), default="intermediate", help="where to start from")
+    group.add_argument("--tls", metavar="VERSIONS", type=words, help="versions: 1.3")
+    group.add_argument("--groups", metavar="NAMES", type=words, help="key exchanges: X25519MLKEM768,x25519,secp256r1")
+    group.add_argument("--ciphers", metavar="NAMES", type=words, help="cipher suites: TLS_AES_128_GCM_SHA256")
+    group.add_argument("--sigalgs", metavar="NAMES", type=words, help="signature schemes: ecdsa_secp256r1_sha256,ed25519")
+
+
+def add_connection_options(parser: argparse.ArgumentParser) -> None:
+    """For commands that have an end of a connection of their own, with certificates and ALPN."""
+    group = parser.add_argument_group("the connection")
+    group.add_argument("--alpn", metavar="NAMES", type=words, help="application protocols, best first: h2,http/1.1")
+    group.add_argument("--cert", metavar="FILE", action="append", default=[], help="our certificate chain in PEM, leaf first")
+    group.add_argument("--key", metavar="FILE", action="append", default=[], help="its private key; without: in the same file")
+    group.add_argument("--timeout", metavar="SECONDS", type=seconds, default=DEFAULT_TIMEOUT, help="give up after (%(default)g)")
+
+
+def add_client_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the server")
+    group.add_argument("--ca", metavar="FILE", action="append", default=[], help="trust these certificates, and not the system's")
+    group.add_argument("--sni", metavar="NAME", help="ask for, and verify, this name instead of HOST")
+    group.add_argument("--insecure", action="store_true", help="go on with a certificate that does not convince")
+    group.add_argument(
+        "--require",
+        metavar="WHAT",
+        type=requirements,
+        default=(),
+        help="exit with 1 unless: pq (post-quantum key exchange), alpn (a protocol was agreed), verified",
+    )
+
+
+def words(text: str) -> tuple[str, ...]:
+    """A list on the command line, with commas or (as OpenSSL has it) colons; a slash in it is ALPN's."""
+    found = tuple(filter(None, re.split(r"[,:\s]+", text)))
+    if not found:
+        raise argparse.ArgumentTypeError("no names in it")
+    return found
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return value
+
+
+def requirements(text: str) -> tuple[str, ...]:
+    found = words(text)
+    for name in found:
+        if name not in REQUIREMENTS:
+            guess = did_you_mean(name, REQUIREMENTS) or f"one of {', '.join(REQUIREMENTS)}"
+            raise argparse.ArgumentTypeError(f"unknown requirement {name!r}: {guess}")
+    return found
+
+
+# configurations ---------------------------------------------------------------------------------------------------------
+
+
+def policy(args: argparse.Namespace) -> Policy:
+    """The policy that the options ask for.  Raises Misuse, with a guess at what was meant."""
+    from minitls.config import Policy
+
+    chosen: Policy = getattr(Policy, args.policy)
+    asked = {
+        "versions": args.tls,
+        "groups": args.groups,
+        "cipher_suites": args.ciphers,
+        "signature_schemes": args.sigalgs,
+    }
+    changes = {name: tuple(map(_code_or_name, given)) for name, given in asked.items() if given}
+    return chosen.replace(**changes) if changes else chosen
+
+
+def _code_or_name(text: str) -> str | int:
+    """``0x11ec`` is a code point."""
+    return int(text, 16) if re.fullmatch(r"0x[0-9a-fA-F]{1,4}", text) else text
+
+
+def credentials(args: argparse.Namespace) -> tuple[Credential, ...]:
+    """What --cert and --key name, in pairs.  Raises Misuse and CommandError."""
+    from minitls.certificates.credentials import Credential
+
+    if args.key and len(args.key) != len(args.cert):
+        raise CommandError(
+            USAGE, f"{len(args.cert)} --cert but {len(args.key)} --key: each certificate has its key, in the same order"
+        )
+    keys = args.key or [None] * len(args.cert)
+    return tuple(reading(cert, partial(Credential.from_files, cert, key)) for cert, key in zip(args.cert, keys, strict=True))
+
+
+def trust(files: Sequence[str]) -> TrustStore | None:
+    """The certificates in these files; None, for the system's, where there are none."""
+    from minitls.certificates.trust import TrustStore
+
+    return reading(files[0], partial(TrustStore.from_files, *files)) if files else None
+
+
+def reading(path: str, read: Callable[[], Any]) -> Any:
+    """What ``read`` gives; a file that cannot be read in one sentence."""
+    try:
+        return read()
+    except OSError as error:
+        if isinstance(error, Misuse):
+            raise
+        raise CommandError(USAGE, f"cannot read {error.filename or path}: {lower(error.strerror)}") from None
+
+
+def lower(sentence: str | None) -> str:
+    """``Connection refused`` in the middle of a sentence."""
+    return (sentence[:1].lower() + sentence[1:]) if sentence else "unknown error"
+
+
+def key_log(args: argparse.Namespace, *also: KeyLog) -> KeyLog | None:
+    """Where secrets go: --key-log, else SSLKEYLOGFILE, and ``also``.  Raises CommandError where the file cannot be written."""
+    from minitls.observe import key_log_to
+
+    path = args.key_log or os.environ.get("SSLKEYLOGFILE")
+    logs = list(also)
+    if path:
+        try:
+            with Path(path).open("a"):
+                pass
+        except OSError as error:
+            raise CommandError(USAGE, f"cannot write the key log {path}: {lower(error.strerror)}") from None
+        logs.append(key_log_to(path))
+    if not logs:
+        return None
+
+    def write(line: str) -> None:
+        for log in logs:
+            log(line)
+
+    return write
+
+
+def client_config(
+    args: argparse.Namespace, observer: Observer, *, alpn: tuple[str, ...] = (), also_log: Sequence[KeyLog] = ()
+) -> ClientConfig:
+    """The configuration of connect and get.  ``alpn``: what is offered unless --alpn says otherwise."""
+    from minitls.config import ClientConfig, Danger
+
+    shown = credentials(args)
+    if len(shown) > 1:
+        raise CommandError(USAGE, "a client shows one certificate: give --cert once")
+    return ClientConfig(
+        policy=policy(args),
+        alpn=args.alpn or alpn,
+        trust=trust(args.ca),
+        verify=Danger.accept_any_certificate if args.insecure else None,
+        credential=shown[0] if shown else None,
+        key_log=key_log(args, *also_log),
+        observer=observer,
+        handshake_timeout=args.timeout,
+    )

@@ -1,0 +1,148 @@
+"""``minitls demo``: a CA, a server and a client on this machine, over real TCP, and what passes between them, explained.
+
+No network, no file: the certificates are made for the occasion.  What is shown is what happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+from minitls.cli.common import DONE, add_output_options, add_policy_options, key_log, policy
+
+if TYPE_CHECKING:
+    from minitls.cli.screen import Screen
+    from minitls.info import ConnectionInfo
+    from minitls.trace.recording import Recording
+
+SITE = "shop.example"
+"""A name under .example is nobody's (RFC 2606)."""
+PROTOCOL = "http/1.1"
+REQUEST = b"GET /secret-wishes HTTP/1.1\r\nHost: shop.example\r\nCookie: session=4711\r\n\r\n"
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\nHello! Nobody but you and me can read it.\n"
+TIMEOUT = 20.0
+
+KEYS = {
+    "ecdsa_secp384r1_sha384": "p384",
+    "ecdsa_secp521r1_sha512": "p521",
+    "ed25519": "ed25519",
+    "ed448": "ed448",
+    "rsa_pss_rsae_sha256": "rsa2048",
+    "rsa_pss_rsae_sha384": "rsa2048",
+    "rsa_pss_rsae_sha512": "rsa2048",
+    "mldsa44": "mldsa44",
+    "mldsa65": "mldsa65",
+    "mldsa87": "mldsa87",
+}
+"""Which key the demo's certificates have, by the first of --sigalgs; P-256 otherwise."""
+
+EXAMPLES = """\
+examples:
+  minitls demo                             the story, step by step
+  minitls demo --trace                     the same as the RFC draws it
+  minitls demo --groups x25519             without post-quantum cryptography
+  minitls demo --sigalgs mldsa65           with post-quantum certificates, too
+  minitls demo --key-log keys.txt          and record it with Wireshark on the loopback interface
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    about = "A CA, a server and a client on this machine, over real TCP, and what passes between them, explained step by step."
+    parser = subparsers.add_parser("demo", description=about, epilog=EXAMPLES)
+    add_output_options(parser)
+    add_policy_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from minitls.trace.recording import Recording
+
+    client, server = Recording("client"), Recording("server")
+    infos = asyncio.run(play(args, client, server))
+    if args.json:
+        from minitls.trace.json import SCHEMA, document, dump
+
+        sides = {seen.role: document(seen, info) for seen, info in zip((client, server), infos, strict=True)}
+        print(dump({"schema": SCHEMA, **sides}))
+        return DONE
+    from minitls.cli.screen import screen_for
+
+    screen = screen_for(sys.stdout)
+    if args.trace:
+        from minitls.trace.text import draw
+
+        for line in draw("client", client.timeline, width=screen.width, glyphs=screen.glyphs):
+            screen.line(line)
+    else:
+        show(screen, client, server)
+    return DONE
+
+
+async def play(args: argparse.Namespace, client: Recording, server: Recording) -> tuple[ConnectionInfo, ConnectionInfo]:
+    """Make the certificates, start the server, be the client.  Raises what either of them raises."""
+    import minitls
+    from minitls.certificates.authority import Authority
+    from minitls.cli.net import Session, Target, dial
+
+    chosen = policy(args)
+    key = KEYS.get(getattr(chosen.signature_schemes[0], "name", ""), "p256") if args.sigalgs else "p256"
+    authority = Authority.create("minitls demo CA", key=key)
+    credential = authority.issue(SITE, key=key).credential()
+    answered: asyncio.Future[ConnectionInfo] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            server.data.append((True, await reader.readuntil(b"\r\n\r\n")))
+            writer.write(REPLY)
+            await reader.read()  # until the client's close_notify
+            answered.set_result(writer.get_extra_info("tls"))
+        except Exception as error:
+            answered.set_exception(error)
+        finally:
+            writer.close()
+
+    def failed(error: BaseException, _: object) -> None:
+        answered.cancel()  # the client says what went wrong
+
+    theirs = minitls.ServerConfig(
+        credentials=(credential,), alpn=(PROTOCOL,), policy=chosen, observer=server, key_log=server.note_secret
+    )
+    ours = minitls.ClientConfig(
+        trust=authority.trust(), alpn=(PROTOCOL,), policy=chosen, observer=client, key_log=key_log(args, client.note_secret)
+    )
+    listening = await minitls.start_server(serve, "127.0.0.1", 0, config=theirs, handshake_failed=failed)
+    async with listening:
+        session = Session(Target("127.0.0.1", listening.sockets[0].getsockname()[1]), client)
+        async with dial(session, ours, SITE, TIMEOUT):
+            assert session.reader is not None
+            assert session.writer is not None
+            session.writer.write(REQUEST)
+            client.data.append((True, REQUEST))
+            client.data.append((False, await session.reader.readexactly(len(REPLY))))
+            session.writer.write_eof()
+            await session.reader.read()
+            await session.ended(TIMEOUT)
+        assert session.info is not None
+        return session.info, await answered
+
+
+def show(screen: Screen, client: Recording, server: Recording) -> None:
+    """The whole story, from TCP's handshake to what somebody on the way has seen of it."""
+    from minitls.trace.story import milliseconds, on_the_way, tell
+
+    steps = tell(client, other=server)
+    took = client.timeline[-1].at - client.started
+    screen.banner(
+        "How HTTPS works",
+        f"A client and a server on this machine have just talked over TLS 1.3, in {milliseconds(took)}. This is what they said, "
+        f"step by step; every number below is from that conversation. The server calls itself {SITE}. The client has been told to "
+        "trust the “minitls demo CA”, as your computer has been told to trust some hundred others.",
+    )
+    for number, step in enumerate(steps, 1):
+        screen.step(number, step)
+    screen.text()
+    visible, hidden = on_the_way(client)
+    screen.columns(("Somebody on the way has seen", visible), ("and has not seen", hidden))
+    screen.text()
+    screen.text("Now try: minitls connect example.com   minitls demo --trace   minitls explain X25519MLKEM768")

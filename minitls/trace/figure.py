@@ -1,0 +1,144 @@
+"""The RFC's message-flow figure (RFC 8446 figures 1 to 3), drawn from a run.
+
+The client on the left, the server on the right, whoever watched; an arrow where a flight ends.  No times and no sizes: the same
+handshake gives the same drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, MessageSeen, Observation
+from minitls.wire.hello import Message
+from minitls.wire.messages import Certificate, KeyUpdate
+from minitls.wire.numbers import ExtensionType as X
+from minitls.wire.numbers import KeyUpdateRequest
+
+LEFT = 31
+"""The column where arrows begin."""
+WIDTH = 72
+TO_SERVER, TO_CLIENT, BOTH_WAYS = "-------->", "<--------", "<------->"
+
+NOTEWORTHY = (
+    X.server_name,
+    X.application_layer_protocol_negotiation,
+    X.signature_algorithms,
+    X.psk_key_exchange_modes,
+    X.early_data,
+    X.supported_versions,
+    X.cookie,
+    X.key_share,
+    X.pre_shared_key,
+)
+
+LEGEND = {
+    "+": "noteworthy extensions of the message above",
+    "()": "protected under keys from client_early_traffic_secret",
+    "{}": "protected under keys from a handshake_traffic_secret",
+    "[]": "protected under keys from an application_traffic_secret_N",
+}
+
+
+@dataclass
+class _Flight:
+    """What one side says until the other does.  ``reply``: application data that runs the other way meanwhile."""
+
+    from_client: bool
+    lines: list[str] = field(default_factory=list)
+    data: bool = False
+    reply: str = ""
+
+
+def figure(observations: Iterable[Observation], role: Literal["client", "server"] = "client") -> str:
+    """The drawing of what this side saw, at most 79 characters wide, without a newline at its end."""
+    flights = _flights(observations, role)
+    drawn = [line for flight in flights for line in _draw(flight)]
+    marks = {line[:1] for flight in flights for line in (*flight.lines, flight.reply)}
+    legend = [f"{mark:>{LEFT // 2}}  {meaning}" for mark, meaning in LEGEND.items() if mark[0] in marks]
+    return "\n".join([f"{'Client':<{LEFT}}{'Server':>{WIDTH - LEFT}}", "", *drawn, *([""] if legend else []), *legend])
+
+
+def _flights(observations: Iterable[Observation], role: Literal["client", "server"]) -> list[_Flight]:
+    """What was seen, grouped by who spoke.
+
+    ChangeCipherSpec crosses the other side's messages: as RFC 8446 appendix D.4 has it, a server's is drawn behind its first
+    message, and a client's in front of its second flight.
+    """
+    flights: list[_Flight] = []
+    waiting: list[str] = []
+    for seen in observations:
+        if not isinstance(seen, (MessageSeen, ChangeCipherSpecSeen, AlertSeen, DataSeen)):
+            continue
+        from_client = seen.sent == (role == "client")
+        last = flights[-1] if flights else None
+        if isinstance(seen, ChangeCipherSpecSeen):
+            before = next((f for f in reversed(flights) if not f.from_client and not f.data), None)
+            if from_client or before is None:
+                waiting.append("ChangeCipherSpec")
+            else:
+                before.lines.append("ChangeCipherSpec")
+        elif isinstance(seen, DataSeen):
+            text = _protected("Application Data", seen.key)
+            if last is None or not last.data:
+                flights.append(_Flight(from_client, [text], data=True))
+            elif last.from_client != from_client:
+                last.reply = text
+        else:
+            if last is None or last.data or last.from_client != from_client:
+                flights.append(last := _Flight(from_client))
+            if from_client:
+                last.lines += waiting
+                waiting = []
+            last.lines += _describe(seen)
+    if waiting:
+        flights.append(_Flight(True, waiting))
+    return flights
+
+
+def _describe(seen: MessageSeen | AlertSeen) -> Iterator[str]:
+    """A message and its noteworthy extensions; an alert."""
+    if isinstance(seen, AlertSeen):
+        yield _protected(f"Alert: {seen.name}", seen.key)
+        return
+    yield _protected(_name(seen.message), seen.key)
+    present = getattr(seen.message, "extensions", {})
+    yield from (f"+ {X(kind).name}" for kind in NOTEWORTHY if kind in present)
+
+
+def _name(message: Message) -> str:
+    if isinstance(message, Certificate) and not message.certificate_list:
+        return "Certificate (empty)"
+    if isinstance(message, KeyUpdate) and message.request_update == KeyUpdateRequest.update_requested:
+        return "KeyUpdate (update_requested)"
+    return type(message).__name__
+
+
+def _protected(text: str, key: str) -> str:
+    """In the RFC's brackets, by the key log name of the secret; with N where keys were updated."""
+    if not key:
+        return text
+    if "EARLY" in key:
+        return f"({text})"
+    if "HANDSHAKE" in key:
+        return f"{{{text}}}"
+    n = key.rpartition("_")[2]
+    return f"[{text}]" + (f" N={n}" if n.isdigit() and n != "0" else "")
+
+
+def _draw(flight: _Flight) -> Iterator[str]:
+    """The flight's lines on its side; the arrow on the last one, or below it where that is too long."""
+    if flight.reply:
+        client, server = (flight.lines[0], flight.reply) if flight.from_client else (flight.reply, flight.lines[0])
+        yield f"{client:<{LEFT}}{BOTH_WAYS}{server:>{WIDTH - LEFT - len(BOTH_WAYS)}}"
+        return
+    lines, arrow = list(flight.lines), TO_SERVER if flight.from_client else TO_CLIENT
+    if len(lines[-1]) >= min(LEFT, WIDTH - LEFT - len(arrow)):
+        lines.append("")
+    if flight.from_client:
+        yield from lines[:-1]
+        yield f"{lines[-1]:<{LEFT}}{arrow}"
+    else:
+        yield from (f"{line:>{WIDTH}}" for line in lines[:-1])
+        yield f"{'':<{LEFT}}{arrow}{lines[-1]:>{WIDTH - LEFT - len(arrow)}}".rstrip()

@@ -1,0 +1,380 @@
+"""A run told step by step, as to a newcomer.  Nothing is told that did not happen, and every value is the run's own.
+
+:func:`tell` makes :class:`Step` objects; how they look is up to who shows them.  All texts in them are harmless
+(:func:`minitls.trace.values.safe`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from minitls.crypto.groups import GROUPS, FiniteField, Group, Hybrid
+from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, DataSeen, KeyInstalled, MessageSeen
+from minitls.trace.cards import cards
+from minitls.trace.recording import RECORD_HEADER, Recording, TcpClosed, TcpOpened
+from minitls.trace.text import Protection, protection, reasons
+from minitls.trace.values import count, extension_value, protocols, safe, short, version_name
+from minitls.trace.words import EXPOSED, FROM_WHAT, GREASE, STEPS, SUITES
+from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
+from minitls.wire.messages import (
+    Certificate,
+    CertificateRequest,
+    CertificateVerify,
+    EncryptedExtensions,
+    Finished,
+    KeyUpdate,
+    NewSessionTicket,
+)
+from minitls.wire.numbers import CipherSuite, NamedGroup, SignatureScheme, is_grease, name_of
+from minitls.wire.numbers import ExtensionType as X
+
+Fact: TypeAlias = tuple[str, str]
+SHOWN = 4
+"""How many pieces of data are shown, and names of a certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """Something that went over: by whom, what, and who could read it."""
+
+    by_client: bool
+    label: str
+    protection: Protection
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``at``: seconds from the beginning; None where it has no moment of its own.  ``facts``: names and values of this very run."""
+
+    title: str
+    text: tuple[str, ...]
+    arrows: tuple[Arrow, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One side's recording, and the other's where both are ours."""
+
+    seen: Recording
+    other: Recording | None
+
+    def step(
+        self,
+        key: str,
+        entries: Sequence[MessageSeen | AlertSeen | DataSeen],
+        facts: Sequence[Fact] = (),
+        *,
+        arrows: Sequence[Arrow] | None = None,
+        at: float | None = None,
+        **values: str,
+    ) -> Step:
+        """The step with the words of ``key``; its moment is that of the first entry unless ``at`` says otherwise."""
+        words = STEPS[key]
+        moment = entries[0].at if entries else at
+        return Step(
+            words.title.format(**values),
+            tuple(paragraph.format(**values) for paragraph in words.text),
+            tuple(map(self.arrow, entries) if arrows is None else arrows),
+            tuple(facts),
+            None if moment is None else moment - self.seen.started,
+        )
+
+    def arrow(self, entry: MessageSeen | AlertSeen | DataSeen) -> Arrow:
+        if isinstance(entry, MessageSeen):
+            label = f"{type(entry.message).__name__}, {count(len(entry.message.raw), 'byte')}"
+        elif isinstance(entry, DataSeen):
+            label = f"Application Data, {count(entry.size, 'byte')}"
+        else:
+            label = f"Alert: {entry.name}"
+        return Arrow(self.seen.by_client(entry), label, protection(entry.key))
+
+    def why(self, what: str) -> str:
+        """The server's reason for a choice, where we have heard it."""
+        for side in (self.seen, self.other):
+            chosen = side.chosen(what) if side is not None and side.role == "server" else None
+            if chosen is not None:
+                return f": {safe(chosen.why)}"
+        return ""
+
+    def secrets(self, *labels: str) -> list[Fact]:
+        """The fingerprints of secrets at each side that told us; the secrets themselves are in nobody's hands but theirs."""
+        facts: list[Fact] = []
+        for label in labels:
+            if label not in self.seen.secrets:
+                continue
+            length, fingerprint = self.seen.secrets[label]
+            shown = f"{label}, {length} bytes"
+            other = self.other.secrets.get(label) if self.other is not None else None
+            if other is not None:
+                same = other[1] == fingerprint
+                shown += f", the same at both: SHA-256 {fingerprint}…" if same else ", NOT the same at both"
+            facts.append((_direction(label.startswith("CLIENT")), shown))
+        return facts
+
+
+def tell(seen: Recording, *, other: Recording | None = None) -> list[Step]:
+    """The steps of a run in their order, as far as it came.  ``other``: the other side's recording, where both are ours."""
+    story = Story(seen, other)
+    return [step for chapter in _CHAPTERS for step in chapter(story)]
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3f} ms" if seconds < 0.01 else f"{seconds * 1000:.1f} ms"
+
+
+def _direction(by_client: bool) -> str:
+    return "client to server" if by_client else "server to client"
+
+
+def tcp(story: Story) -> Iterator[Step]:
+    opened = story.seen.first(TcpOpened)
+    if opened is None:
+        return
+    client, server = (opened.local, opened.peer) if story.seen.role == "client" else (opened.peer, opened.local)
+    facts: list[Fact] = [("client", client), ("server", server)]
+    if opened.resolving is not None:
+        facts.append(("name looked up", f"in {milliseconds(opened.resolving)}"))
+    if opened.round_trip is not None:
+        facts.append(
+            ("round trip", f"{milliseconds(opened.round_trip)} there and back, as the kernel measured it on these packets")
+        )
+    arrows = (Arrow(True, "SYN", "tcp"), Arrow(False, "SYN, ACK", "tcp"), Arrow(True, "ACK", "tcp"))
+    yield story.step("tcp", (), facts, arrows=arrows, at=opened.at)
+
+
+def client_hello(story: Story) -> Iterator[Step]:
+    for entry, hello in story.seen.messages(ClientHello)[:1]:
+        yield story.step("client_hello", (entry,), list(_offer(hello)))
+
+
+def _offer(hello: ClientHello) -> Iterator[Fact]:
+    extensions = hello.extensions
+    if hello.server_name is not None:
+        yield "site wanted", f"{safe(hello.server_name)} (server_name, or SNI: one address can be many sites)"
+    yield "versions", ", ".join(version_name(v) for v in hello.versions if not is_grease(v))
+    yield "ciphers", ", ".join(name_of(CipherSuite, s) for s in hello.cipher_suites if not is_grease(s))
+    if X.supported_groups in extensions:
+        yield "key exchanges", ", ".join(name_of(NamedGroup, g) for g in extensions[X.supported_groups] if not is_grease(g))
+    for share in extensions.get(X.key_share, ()):
+        if not is_grease(share.group):
+            yield "key share", f"{name_of(NamedGroup, share.group)} {short(share.key_exchange, 16)}"
+    if hello.alpn:
+        yield "protocols inside", f"{', '.join(protocols(extensions[X.application_layer_protocol_negotiation]))} (ALPN)"
+    yield "random", f"{short(hello.random, 16)}, so that no conversation is like another"
+    if any(map(is_grease, (*hello.cipher_suites, *extensions))):
+        yield "GREASE", GREASE
+
+
+def retry(story: Story) -> Iterator[Step]:
+    for entry, request in story.seen.messages(HelloRetryRequest):
+        share = request.extensions.get(X.key_share)
+        name = name_of(NamedGroup, share) if isinstance(share, int) else ""
+        facts = [("key exchange", f"{name}{story.why('group')}")] if name else []
+        yield story.step("retry", (entry,), facts, asks=f"for a share in {name}" if name else "to have its cookie back")
+    for entry, hello in story.seen.messages(ClientHello)[1:]:
+        yield story.step(
+            "hello_again", (entry,), [("key share", extension_value(X.key_share, hello.extensions.get(X.key_share, ())))]
+        )
+
+
+def server_hello(story: Story) -> Iterator[Step]:
+    for entry, hello in story.seen.messages(ServerHello):
+        share = hello.extensions.get(X.key_share)
+        suite, why = name_of(CipherSuite, hello.cipher_suite), story.why("cipher_suite")
+        facts = [("version", version_name(hello.extensions.get(X.supported_versions, hello.legacy_version)))]
+        facts.append(("cipher", f"{suite}{why}"))
+        if suite in SUITES:
+            facts.append(("", SUITES[suite]))
+        if share is not None:
+            facts.append(("key exchange", f"{name_of(NamedGroup, share.group)}{story.why('group')}"))
+            facts.append(("key share", short(share.key_exchange, 16)))
+        if not why:
+            facts += [("for us", reason) for _, offer in story.seen.messages(ClientHello)[-1:] for reason in reasons(offer, hello)]
+        yield story.step("server_hello", (entry,), facts)
+        if share is not None and share.group in GROUPS:
+            yield _shared_secret(story, GROUPS[share.group])
+
+
+def _shared_secret(story: Story, group: Group) -> Step:
+    hybrid = group if isinstance(group, Hybrid) else None
+    classical = hybrid.classical if hybrid else group
+    where = "with very large numbers" if isinstance(classical, FiniteField) else "on an elliptic curve"
+    text = [STEPS["hybrid"].text[0].format(name=group.name)] if hybrid else []
+    text.append(STEPS["diffie_hellman"].text[0].format(name=classical.name.replace("x25519", "X25519"), where=where))
+    if hybrid:
+        kem = f"ML-KEM-{group.name.partition('MLKEM')[2]}"
+        text.append(STEPS["ml_kem"].text[0].format(name=kem, size=f"{hybrid.kem.answer_length:,}"))
+    facts = [("post-quantum", "yes" if group.post_quantum else EXPOSED)]
+    facts += story.secrets("CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET")
+    return Step(STEPS["shared_secret"].title, tuple(text), (), tuple(facts))
+
+
+def change_cipher_spec(story: Story) -> Iterator[Step]:
+    found = list(story.seen.all(ChangeCipherSpecSeen))
+    if found:
+        arrows = [Arrow(story.seen.by_client(entry), "ChangeCipherSpec, 1 byte", "clear") for entry in found]
+        yield story.step("change_cipher_spec", (), arrows=arrows, at=found[0].at)
+
+
+def encrypted_extensions(story: Story) -> Iterator[Step]:
+    for entry, message in story.seen.messages(EncryptedExtensions):
+        facts: list[Fact] = []
+        if X.application_layer_protocol_negotiation in message.extensions:
+            chosen = ", ".join(protocols(message.extensions[X.application_layer_protocol_negotiation]))
+            facts.append(("protocol inside", f"{chosen} (ALPN)"))
+        if X.server_name in message.extensions:
+            facts.append(("site wanted", "yes, it is here"))
+        yield story.step("encrypted_extensions", (entry,), facts or [("settled", "nothing this time")])
+
+
+def certificate_request(story: Story) -> Iterator[Step]:
+    for entry, request in story.seen.messages(CertificateRequest):
+        names = request.extensions.get(X.certificate_authorities, ())
+        facts = [("accepted", f"certificates of {count(len(names), 'authority').replace('ys', 'ies')}, by name")] if names else []
+        yield story.step("certificate_request", (entry,), facts)
+
+
+def certificate(story: Story) -> Iterator[Step]:
+    for entry, message in story.seen.messages(Certificate, by_client=False):
+        yield story.step("certificate", (entry,), list(_chain(story, message, entry.at)))
+
+
+def _chain(story: Story, message: Certificate, at: float) -> Iterator[Fact]:
+    client = story.seen if story.seen.role == "client" else story.other
+    verified = client.first(ChainVerified) if client is not None else None
+    path = cards(verified.path if verified is not None else message.chain)
+    for number, found in enumerate(path):
+        others = [name for name in found.names[:SHOWN] if name != found.title] if not number else []
+        names = f", for {', '.join(others)}{' …' if len(found.names) > SHOWN else ''}" if others else ""
+        root = ": trusted already, and so not sent" if verified is not None and number == len(path) - 1 > 0 else ""
+        yield "signed by" if number else "certificate", f"{found.title}{names}, key {found.key}, {found.validity(at)}{root}"
+    if verified is not None:
+        name = f"it is for {safe(verified.server_name)}; " if verified.server_name else ""
+        yield (
+            "checked",
+            f"{name}each signature is by the key of the next one; none has expired; the last one is trusted",
+        )
+    elif client is not None:
+        refused = any(story.seen.by_client(entry) and entry.name != "close_notify" for entry in story.seen.all(AlertSeen))
+        yield "checked", "yes, and refused: the client does not believe it" if refused else "no: nobody has vouched for it"
+
+
+def certificate_verify(story: Story) -> Iterator[Step]:
+    for entry, message in story.seen.messages(CertificateVerify, by_client=False):
+        facts = [("signature", f"{name_of(SignatureScheme, message.algorithm)}{story.why('certificate')}")]
+        yield story.step("certificate_verify", (entry,), [*facts, ("", short(message.signature, 16))])
+
+
+def client_certificate(story: Story) -> Iterator[Step]:
+    proofs = story.seen.messages(CertificateVerify, by_client=True)
+    for entry, message in story.seen.messages(Certificate, by_client=True):
+        facts = [
+            ("certificate", f"{found.title} (key {found.key}, {found.validity(entry.at)}), signed by {found.issuer_title}")
+            for found in cards(message.chain)[:1]
+        ]
+        facts += [("signature", name_of(SignatureScheme, proof.algorithm)) for _, proof in proofs]
+        key = "client_certificate" if message.chain else "no_client_certificate"
+        yield story.step(key, (entry, *(sent for sent, _ in proofs)), facts)
+
+
+def finished(story: Story) -> Iterator[Step]:
+    found = story.seen.messages(Finished)
+    facts = [
+        ("the client's" if story.seen.by_client(entry) else "the server's", short(message.verify_data, 16))
+        for entry, message in found
+    ]
+    if found:
+        yield story.step("finished", [entry for entry, _ in found], facts)
+
+
+def session_keys(story: Story) -> Iterator[Step]:
+    installed = [entry for entry in story.seen.all(KeyInstalled) if protection(entry.key) == "application"]
+    if installed:
+        facts = story.secrets("CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0")
+        facts = facts or [(_direction(story.seen.by_client(entry)), f"from {entry.key}") for entry in installed]
+        yield story.step("session_keys", (), [*facts, ("made from", FROM_WHAT)], at=installed[-1].at)
+
+
+def afterwards(story: Story) -> Iterator[Step]:
+    tickets = story.seen.messages(NewSessionTicket)
+    if tickets:
+        hours = max(message.ticket_lifetime for _, message in tickets) / 3600
+        yield story.step("tickets", [entry for entry, _ in tickets], [("good for", f"{hours:.3g} hours")])
+    updates = story.seen.messages(KeyUpdate)
+    if updates:
+        yield story.step("key_update", [entry for entry, _ in updates])
+
+
+def data(story: Story) -> Iterator[Step]:
+    found = list(story.seen.all(DataSeen))
+    facts: list[Fact] = []
+    wire = False
+    for number, entry in enumerate(found[:SHOWN]):
+        if number < len(story.seen.data):
+            who = "client" if story.seen.by_client(entry) else "server"
+            text = story.seen.data[number][1].decode("utf-8", "backslashreplace")
+            facts.append((f"the {who} says", safe(" ⏎ ".join(filter(None, text.strip().splitlines())))))
+        record = story.seen.record_of(entry)
+        if record is not None:
+            wire = True
+            head, body = record[:RECORD_HEADER].hex(" "), record[RECORD_HEADER : RECORD_HEADER + 16].hex(" ")
+            facts.append(("on the wire", f"{head} | {body} … ({count(len(record), 'byte')})"))
+    if len(found) > SHOWN:
+        facts.append(("and so on", f"{len(found)} pieces in all"))
+    if found:
+        step = story.step("data", found[:SHOWN], facts)
+        yield Step(step.title, (*step.text, *(STEPS["records"].text if wire else ())), step.arrows, step.facts, step.at)
+
+
+def goodbye(story: Story) -> Iterator[Step]:
+    alerts = list(story.seen.all(AlertSeen))
+    farewells = [entry for entry in alerts if entry.name == "close_notify"]
+    for entry in alerts:
+        if entry.name not in ("close_notify", "user_canceled"):
+            who = "client" if story.seen.by_client(entry) else "server"
+            yield story.step("alert", (entry,), [("meaning", f"minitls explain alert {entry.code}")], who=who)
+            return
+    if farewells:
+        fins = [Arrow(story.seen.by_client(entry), "FIN", "tcp") for entry in story.seen.all(TcpClosed)]
+        silent = "server" if story.seen.by_client(farewells[0]) else "client"
+        facts = [("note", f"the {silent} gave no close_notify of its own")] if len(farewells) == 1 else []
+        yield story.step("goodbye", farewells, facts, arrows=[*map(story.arrow, farewells), *fins])
+
+
+_CHAPTERS: tuple[Callable[[Story], Iterator[Step]], ...] = (
+    tcp,
+    client_hello,
+    retry,
+    server_hello,
+    change_cipher_spec,
+    encrypted_extensions,
+    certificate_request,
+    certificate,
+    certificate_verify,
+    client_certificate,
+    finished,
+    session_keys,
+    afterwards,
+    data,
+    goodbye,
+)
+
+
+def on_the_way(seen: Recording) -> tuple[list[str], list[str]]:
+    """What somebody between the two could see of this conversation, and what not."""
+    visible, opened = [], seen.first(TcpOpened)
+    if opened is not None:
+        visible.append(f"that {opened.local} and {opened.peer} talked, when, and for how long")
+    for _, hello in seen.messages(ClientHello)[:1]:
+        if hello.server_name is not None:
+            visible.append(f"the name of the site: {safe(hello.server_name)}")
+    visible.append("what both can do and what was chosen: versions, ciphers, key exchanges")
+    sent, received = seen.bytes_on_wire(sent=True), seen.bytes_on_wire(sent=False)
+    if sent:
+        visible.append(f"how much: {count(sent, 'byte')} one way, {count(received, 'byte')} the other")
+    hidden = ["the server's certificate", "the request: the page, passwords, cookies", "the answer, every word of it"]
+    return visible, hidden

@@ -1,0 +1,186 @@
+"""``--trace``: the RFC's message figure as it happens, two lanes and a clock, with what each message carried and under which key.
+
+As in RFC 8446 figure 1, ``{}`` is protected under a handshake traffic secret and ``[]`` under an application traffic secret; what
+has no brackets is in the clear.  A line is a list of spans, each with a style by its meaning ("clear", "handshake", "application",
+"time", "name", "why", "alert", or "" ); who prints it decides what a meaning looks like.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple, TypeAlias
+
+from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Chosen, DataSeen, KeyInstalled, MessageSeen
+from minitls.trace.cards import cards
+from minitls.trace.recording import Entry, Role, TcpClosed, TcpOpened, WireSeen
+from minitls.trace.values import count, details, safe
+from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
+from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, is_grease, name_of
+
+
+class Span(NamedTuple):
+    text: str
+    style: str = ""
+
+
+Line: TypeAlias = list[Span]
+Protection: TypeAlias = Literal["tcp", "clear", "handshake", "application"]
+
+
+class Glyphs(NamedTuple):
+    """What arrows and rules are made of."""
+
+    dash: str
+    right: str
+    left: str
+    dot: str
+    by: str
+
+
+UNICODE = Glyphs("─", "▶", "◀", "·", "←")
+ASCII = Glyphs("-", ">", "<", "*", "<-")
+
+CLOCK = 12
+NAMES = 24
+SERVER_DETAILS = 16
+"""Columns: the clock's width, that of the names in a message's details, and by how much the server's details are moved right."""
+
+_BRACKETS = {"clear": "{}", "handshake": "{{{}}}", "application": "[{}]"}
+
+
+def protection(key: str) -> Protection:
+    """Which of "clear", "handshake" and "application" it is, by the key log name of the secret."""
+    if not key:
+        return "clear"
+    return "handshake" if "HANDSHAKE" in key else "application"
+
+
+class TextTrace:
+    """An observer that draws.  ``write`` gets each line as it comes; ``width``: columns in all, at least 72."""
+
+    def __init__(self, role: Role, write: Callable[[Line], None], *, width: int = 100, glyphs: Glyphs = UNICODE) -> None:
+        self._role = role
+        self._write = write
+        self._width = max(width, 72)
+        self._glyphs = glyphs
+        self._start: float | None = None
+        self._hello: ClientHello | None = None
+
+    def __call__(self, entry: Entry) -> None:
+        if isinstance(entry, WireSeen):
+            return
+        if self._start is None:
+            self._start = entry.at
+            self._write(self._heading())
+        for line in self._lines(entry):
+            self._write(line)
+
+    def _heading(self) -> Line:
+        ours, theirs = ("client (we)", "server") if self._role == "client" else ("client", "server (we)")
+        return [Span(" " * CLOCK), Span(ours, "name"), Span(theirs.rjust(self._width - CLOCK - len(ours)), "name")]
+
+    def _lines(self, entry: Entry) -> Iterator[Line]:
+        if isinstance(entry, MessageSeen):
+            yield from self._message(entry)
+        elif isinstance(entry, ChangeCipherSpecSeen):
+            yield self._arrow(entry.at, entry.sent, "ChangeCipherSpec", "clear")
+            yield from self._detail(entry.sent, "", "1 byte that means nothing in TLS 1.3: middleboxes want to see it")
+        elif isinstance(entry, AlertSeen):
+            yield self._arrow(entry.at, entry.sent, f"Alert: {entry.name}", protection(entry.key), style="alert")
+            yield from self._detail(entry.sent, "", self._under(2, entry.key))
+        elif isinstance(entry, DataSeen):
+            yield self._arrow(entry.at, entry.sent, "Application Data", protection(entry.key))
+            yield from self._detail(entry.sent, "", self._under(entry.size, entry.key))
+        elif isinstance(entry, KeyInstalled):
+            who = self._role if entry.sent else ("server" if self._role == "client" else "client")
+            yield from self._note(entry.at, f"from now on the {who}'s records are under {entry.key} ({entry.cipher_suite})")
+        elif isinstance(entry, Chosen):
+            yield from self._note(entry.at, f"chosen {entry.what}: {safe(entry.value)}, {safe(entry.why)}")
+        elif isinstance(entry, ChainVerified):
+            path = f" {self._glyphs.by} ".join(found.title for found in cards(entry.path))
+            name = f", good for {safe(entry.server_name)}" if entry.server_name else ""
+            yield from self._note(entry.at, f"certificates verified{name}: {path}")
+        elif isinstance(entry, TcpOpened):
+            trip = f", round trip {entry.round_trip * 1000:.3f} ms" if entry.round_trip is not None else ""
+            yield from self._note(entry.at, f"TCP connected: {entry.local} to {entry.peer}{trip}")
+        elif isinstance(entry, TcpClosed):
+            yield from self._note(entry.at, "we closed TCP (FIN)" if entry.sent else "the peer closed TCP (FIN)")
+
+    def _message(self, entry: MessageSeen) -> Iterator[Line]:
+        message = entry.message
+        yield self._arrow(entry.at, entry.sent, type(message).__name__, protection(entry.key))
+        yield from self._detail(entry.sent, "", self._under(len(message.raw), entry.key))
+        for name, value in details(message):
+            yield from self._detail(entry.sent, name, value)
+        if isinstance(message, ClientHello):
+            self._hello = message
+        elif isinstance(message, (ServerHello, HelloRetryRequest)) and self._hello is not None and self._role == "client":
+            for why in reasons(self._hello, message):
+                yield from self._note(entry.at, why)
+
+    def _under(self, size: int, key: str) -> str:
+        return f"{count(size, 'byte')}, {f'under {key}' if key else 'in the clear'}"
+
+    def _clock(self, at: float) -> Span:
+        assert self._start is not None
+        return Span(f"{(at - self._start) * 1000:8.2f} ms ".ljust(CLOCK), "time")
+
+    def _arrow(self, at: float, sent: bool, what: str, kind: str, *, style: str = "") -> Line:
+        glyphs, label = self._glyphs, _BRACKETS[kind].format(what)
+        shaft = self._width - CLOCK - len(label) - 2
+        if sent == (self._role == "client"):
+            return [self._clock(at), Span(label, style or kind), Span(" " + glyphs.dash * shaft + glyphs.right, "dim")]
+        return [self._clock(at), Span(glyphs.left + glyphs.dash * shaft + " ", "dim"), Span(label, style or kind)]
+
+    def _detail(self, sent: bool, name: str, value: str) -> Iterator[Line]:
+        indent = CLOCK + 2 + (0 if sent == (self._role == "client") else SERVER_DETAILS)
+        column = max(NAMES, len(name) + 1) if name else 0
+        room = max(self._width - indent - column, 24)
+        pieces = textwrap.wrap(value, room, break_on_hyphens=False) or [""]
+        if not name:
+            yield from ([Span(" " * indent), Span(piece, "dim")] for piece in pieces)
+            return
+        yield [Span(" " * indent), Span(name.ljust(column), "name"), Span(pieces[0])]
+        yield from ([Span(" " * (indent + column)), Span(piece)] for piece in pieces[1:])
+
+    def _note(self, at: float, text: str) -> Iterator[Line]:
+        first, *more = textwrap.wrap(text, self._width - CLOCK - 2, break_on_hyphens=False)
+        yield [self._clock(at), Span(f"{self._glyphs.dot} {first}", "why")]
+        yield from ([Span(" " * (CLOCK + 2)), Span(piece, "why")] for piece in more)
+
+
+def reasons(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -> Iterator[str]:
+    """What a client can say about the server's choices: where they stood in its own offer."""
+    yield f"the server took {name_of(CipherSuite, answer.cipher_suite)}: {_place(answer.cipher_suite, hello.cipher_suites)}"
+    share = answer.extensions.get(ExtensionType.key_share)
+    group = share if isinstance(share, int) else getattr(share, "group", None)
+    offered = hello.extensions.get(ExtensionType.supported_groups, ())
+    if group is not None:
+        sent = group in [entry.group for entry in hello.extensions.get(ExtensionType.key_share, ())]
+        how = "we had sent a share for it" if sent else "we had sent no share for it, so it cost a round trip"
+        yield f"the server took {name_of(NamedGroup, group)}: {_place(group, offered)}; {how}"
+
+
+def _place(code: int, offered: tuple[int, ...]) -> str:
+    """``the 2nd of the 5 that we offered``."""
+    ours = [each for each in offered if not is_grease(each)]
+    if code not in ours:
+        return "which we did not offer"
+    place = ours.index(code) + 1
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10 if place not in (11, 12, 13) else 0, "th")
+    return f"{'our first choice' if place == 1 else f'the {place}{ending}'} of {len(ours)} offered"
+
+
+def draw(role: Role, timeline: list[Entry], *, width: int = 100, glyphs: Glyphs = UNICODE) -> list[Line]:
+    """The figure of a run that is over."""
+    lines: list[Line] = []
+    trace = TextTrace(role, lines.append, width=width, glyphs=glyphs)
+    for entry in timeline:
+        trace(entry)
+    return lines
+
+
+def as_text(line: Line) -> str:
+    """A line without its styles."""
+    return "".join(span.text for span in line).rstrip()

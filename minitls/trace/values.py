@@ -1,0 +1,202 @@
+"""What a message carries: in short words for people (:func:`details`), and whole for programs (:func:`plain`).
+
+Everything here may come from a stranger.  What goes to people passes :func:`safe`, so that no name can move a cursor, turn the
+direction of writing or pretend to be another line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from enum import IntEnum
+from typing import Any
+
+from minitls.wire.codec import Extensions, Structure
+from minitls.wire.extensions import KeyShareEntry, OfferedPsks
+from minitls.wire.hello import HELLO_RETRY_REQUEST_RANDOM, ClientHello, HelloRetryRequest, Message, ServerHello
+from minitls.wire.messages import Certificate, CertificateRequest, CertificateVerify, Finished, KeyUpdate, NewSessionTicket
+from minitls.wire.numbers import (
+    CipherSuite,
+    ExtensionType,
+    KeyUpdateRequest,
+    NamedGroup,
+    ProtocolVersion,
+    PskKeyExchangeMode,
+    SignatureScheme,
+    is_grease,
+    name_of,
+)
+
+Detail = tuple[str, str]
+
+
+def safe(text: str) -> str:
+    """A stranger's text, harmless on a terminal: what is not printable, or changes the direction, shows as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def short(data: bytes, show: int = 8) -> str:
+    """The first bytes in hex, and how many there are."""
+    return f"{data.hex()} ({count(len(data), 'byte')})" if len(data) <= show else f"{data[:show].hex()}… ({len(data):,} bytes)"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 byte``, ``1,216 bytes``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def version_name(code: int) -> str:
+    return name_of(ProtocolVersion, code).replace("_", ".")
+
+
+def _names(registry: type[IntEnum], codes: Iterable[int]) -> str:
+    """Names of code points in their order; GREASE's come to one word each."""
+    return ", ".join(version_name(code) if registry is ProtocolVersion else name_of(registry, code) for code in codes)
+
+
+def _key_share(body: Any) -> str:
+    if isinstance(body, int):
+        return f"{name_of(NamedGroup, body)}, please"
+    entries = (body,) if isinstance(body, KeyShareEntry) else body
+    shown = [
+        "GREASE" if is_grease(entry.group) else f"{name_of(NamedGroup, entry.group)} {short(entry.key_exchange)}"
+        for entry in entries
+    ]
+    return ", ".join(shown) or "none"
+
+
+def _psks(body: Any) -> str:
+    if isinstance(body, OfferedPsks):
+        return f"{count(len(body.identities), 'identity').replace('ys', 'ies')} offered"
+    return f"number {body} chosen"
+
+
+_REGISTRIES: Mapping[int, type[IntEnum]] = {
+    ExtensionType.supported_versions: ProtocolVersion,
+    ExtensionType.supported_groups: NamedGroup,
+    ExtensionType.signature_algorithms: SignatureScheme,
+    ExtensionType.signature_algorithms_cert: SignatureScheme,
+    ExtensionType.psk_key_exchange_modes: PskKeyExchangeMode,
+}
+"""Extensions that hold one code point or a list of them."""
+
+_IN_WORDS: Mapping[int, Callable[[Any], str]] = {
+    ExtensionType.server_name: lambda body: ", ".join(safe(n.host_name.decode("ascii", "backslashreplace")) for n in body),
+    ExtensionType.application_layer_protocol_negotiation: lambda body: ", ".join(protocols(body)),
+    ExtensionType.key_share: _key_share,
+    ExtensionType.pre_shared_key: _psks,
+    ExtensionType.certificate_authorities: lambda body: f"{count(len(body), 'name')} of authorities",
+    ExtensionType.early_data: lambda body: f"up to {body:,} bytes",
+    ExtensionType.record_size_limit: lambda body: f"{body:,} bytes",
+}
+
+
+def protocols(names: Iterable[bytes]) -> tuple[str, ...]:
+    """ALPN's protocol names, harmless."""
+    return tuple(safe(name.decode("ascii", "backslashreplace")) for name in names)
+
+
+def extension_name(kind: int) -> str:
+    return name_of(ExtensionType, kind)
+
+
+def extension_value(kind: int, body: Any) -> str:
+    """An extension's content in short words; "" where being there says it all."""
+    if body is None or body == b"":
+        return "acknowledged" if kind == ExtensionType.server_name else ""
+    if kind in _IN_WORDS:
+        return _IN_WORDS[kind](body)
+    if kind in _REGISTRIES:
+        return _names(_REGISTRIES[kind], (body,) if isinstance(body, int) else body)
+    if isinstance(body, bytes):
+        return short(body)
+    if isinstance(body, int):
+        return str(body)
+    if isinstance(body, tuple):
+        return ", ".join(short(each) if isinstance(each, bytes) else str(each) for each in body)
+    return count(len(fields(body)), "field")  # a structure that nobody has asked to see in words
+
+
+def details(message: Message) -> list[Detail]:
+    """What a message carries, by the RFC's names, in the order of the wire."""
+    found: list[Detail] = []
+    if isinstance(message, ClientHello):
+        found += [
+            ("random", short(message.random)),
+            ("legacy_session_id", short(message.legacy_session_id) if message.legacy_session_id else "empty"),
+            ("cipher_suites", _names(CipherSuite, message.cipher_suites)),
+        ]
+    elif isinstance(message, (ServerHello, HelloRetryRequest)):
+        retry = message.random == HELLO_RETRY_REQUEST_RANDOM
+        found += [
+            ("random", "the one that says: HelloRetryRequest" if retry else short(message.random)),
+            ("cipher_suite", name_of(CipherSuite, message.cipher_suite)),
+        ]
+    elif isinstance(message, Certificate):
+        sizes = ", ".join(f"{len(der):,}" for der in message.chain)
+        found.append(("certificate_list", f"{count(len(message.chain), 'certificate')} ({sizes} bytes)" if sizes else "empty"))
+    elif isinstance(message, CertificateVerify):
+        found += [("algorithm", name_of(SignatureScheme, message.algorithm)), ("signature", short(message.signature))]
+    elif isinstance(message, Finished):
+        found.append(("verify_data", short(message.verify_data)))
+    elif isinstance(message, NewSessionTicket):
+        found += [("ticket_lifetime", f"{message.ticket_lifetime:,} s"), ("ticket", short(message.ticket))]
+    elif isinstance(message, KeyUpdate):
+        found.append(("request_update", name_of(KeyUpdateRequest, message.request_update)))
+    if isinstance(message, CertificateRequest) and message.certificate_request_context:
+        found.append(("certificate_request_context", short(message.certificate_request_context)))
+    found += [(extension_name(kind), extension_value(kind, body)) for kind, body in extensions_of(message).items()]
+    return found
+
+
+def extensions_of(message: Message) -> Extensions:
+    """The message's extension block; empty where it has none."""
+    found = getattr(message, "extensions", None)
+    return found if isinstance(found, Extensions) else Extensions()
+
+
+_FIELDS: Mapping[str, type[IntEnum]] = {
+    "legacy_version": ProtocolVersion,
+    "cipher_suites": CipherSuite,
+    "cipher_suite": CipherSuite,
+    "algorithm": SignatureScheme,
+    "group": NamedGroup,
+    "request_update": KeyUpdateRequest,
+}
+
+
+def _code(registry: type[IntEnum], value: int) -> str:
+    """The name, or the number in hex: unlike :func:`name_of`, nothing is lost."""
+    if value not in registry.__members__.values():
+        return f"0x{value:04x}"
+    return version_name(value) if registry is ProtocolVersion else registry(value).name
+
+
+def plain(value: Any, registry: type[IntEnum] | None = None) -> Any:
+    """A wire value for JSON: structures become objects, bytes hex, code points names."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Extensions):
+        return [_plain_extension(kind, body) for kind, body in value.items()]
+    if isinstance(value, Structure):
+        return {part.name: plain(getattr(value, part.name), _FIELDS.get(part.name)) for part in fields(value)}  # type: ignore[arg-type]
+    if isinstance(value, tuple):
+        return [plain(each, registry) for each in value]
+    if isinstance(value, int) and registry is not None:
+        return _code(registry, value)
+    return value
+
+
+def _plain_extension(kind: int, body: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {"code": kind, "name": extension_name(kind)}
+    if kind == ExtensionType.server_name and isinstance(body, tuple):
+        entry["value"] = [name.host_name.decode("ascii", "backslashreplace") for name in body]
+    elif kind == ExtensionType.application_layer_protocol_negotiation:
+        entry["value"] = [name.decode("ascii", "backslashreplace") for name in body]
+    elif kind == ExtensionType.key_share and isinstance(body, int):
+        entry["value"] = _code(NamedGroup, body)
+    else:
+        entry["value"] = plain(body, _REGISTRIES.get(kind))
+    return entry

@@ -1,0 +1,146 @@
+"""What :mod:`minitls.trace.story` says at each step: a title and paragraphs, in plain words; the run fills in ``{...}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Words(NamedTuple):
+    title: str
+    text: tuple[str, ...]
+
+
+def _words(title: str, *paragraphs: str) -> Words:
+    return Words(title, tuple(" ".join(paragraph.split()) for paragraph in paragraphs))
+
+
+STEPS: Mapping[str, Words] = {
+    "tcp": _words(
+        "Two computers find each other",
+        """Before any encryption there is a plain TCP connection. Three small packets open it: SYN (“can you hear me?”),
+        SYN-ACK (“yes; can you hear me?”), ACK (“yes”). From then on bytes arrive whole and in their order. But everybody
+        on the way can read them, change them, or answer in the other's name. Against that, there is TLS.""",
+    ),
+    "client_hello": _words(
+        "The client says hello, and what it can do",
+        """ClientHello makes all offers at once: versions, ciphers, ways to agree on a key, best first. And it makes a
+        guess: to save a round trip, it already has the client's half of the key exchange (a key share), for the way that
+        the server will most likely take.""",
+        "None of this is secret. Whoever watches can read it, the name of the site included.",
+    ),
+    "hello_again": _words(
+        "The client says hello again",
+        "The same hello, now with the half of the key exchange that the server has asked for.",
+    ),
+    "retry": _words(
+        "The server asks again",
+        "HelloRetryRequest asks {asks}, and the client has to say hello once more. It costs one round trip.",
+    ),
+    "server_hello": _words(
+        "The server chooses",
+        """From each list the server takes one, and answers with its own half of the key exchange. One round trip is over,
+        and both have what they need to compute a secret.""",
+    ),
+    "shared_secret": _words("Both compute the same secret, and it never travelled"),
+    "hybrid": _words("", "{name} is two key exchanges side by side: a listener would have to break both."),
+    "diffie_hellman": _words(
+        "",
+        """{name} is a Diffie-Hellman exchange. Each side has made up a secret number, and sent a public one computed from
+        it {where}: its share. Each combines its own secret number with the other's public one, and the mathematics makes
+        both results the same. A listener has only the two public numbers, and no computer of today
+        gets from these to the result.""",
+    ),
+    "ml_kem": _words(
+        "",
+        """{name} is there for the day on which a quantum computer can undo the first. The client's share also holds an
+        open padlock; the server locked a random secret with it and sent that back ({size} bytes of its share). Only the
+        client has the key to the padlock.""",
+    ),
+    "change_cipher_spec": _words(
+        "A message that means nothing",
+        """Up to TLS 1.2, ChangeCipherSpec had a meaning. Some firewalls cut connections in which they miss it, so TLS 1.3
+        still sends one as a dummy: a single byte, which the other side drops.""",
+    ),
+    "encrypted_extensions": _words(
+        "From here on it is encrypted",
+        """Both sides have made keys from that secret, and everything is under them now. The first message,
+        EncryptedExtensions, settles what strangers need not know, such as the protocol to be spoken inside.""",
+    ),
+    "certificate_request": _words(
+        "The server asks who the client is",
+        "Most servers do not care, or ask for a password later. This one wants a certificate of the client too.",
+    ),
+    "certificate": _words(
+        "The server shows who it is",
+        """A secret, but shared with whom? So far the server could be anybody. Its certificate says that a public key
+        belongs to a name, and somebody has signed that. The signer has a certificate too, and so on, up to a root that
+        the client has trusted all along.""",
+    ),
+    "certificate_verify": _words(
+        "… and proves it",
+        """Certificates are public: anybody can send a copy. So the server signs all that was said so far with the private
+        key that belongs to it, and the client checks that with the public key in the certificate. The random numbers make
+        this conversation unlike any other: an old signature would not fit.""",
+    ),
+    "client_certificate": _words("The client shows who it is", "The same, the other way round: a certificate, and the proof."),
+    "no_client_certificate": _words(
+        "The client has no certificate to show",
+        "It says so with an empty message. The server decides what that means.",
+    ),
+    "finished": _words(
+        "Both compare what they have heard",
+        """Finished is a fingerprint of the whole conversation, made with a key from the shared secret. Had anybody
+        changed a word on the way, or crossed out the best offer in the hello, the fingerprints would not fit, and the
+        connection would end here.""",
+    ),
+    "session_keys": _words(
+        "New keys, for the data",
+        """From the secret and the whole conversation, each direction gets its final key. The handshake's keys are thrown
+        away, and so are the private halves of the key shares: who steals the server's private key next year still cannot
+        read what was recorded today. That is called forward secrecy.""",
+    ),
+    "tickets": _words(
+        "A ticket for the next visit",
+        """Who comes back with such a ticket need not look at certificates again: both sides keep a secret from this
+        conversation. minitls does not come back with it yet.""",
+    ),
+    "key_update": _words(
+        "The next key",
+        "A key that has encrypted much is replaced by the next one, which is computed from it. There is no way back.",
+    ),
+    "data": _words(
+        "Now the data, for their eyes only",
+        "The keys are at work. The other side, and nobody else, turns the noise back into words.",
+    ),
+    "records": _words(
+        "",
+        """Each record begins with five bytes that everybody can read: the type (17, always “application data”), a version
+        of old (03 03) and the length. The rest looks like noise. The last bytes are the seal: change a single bit, and it
+        breaks.""",
+    ),
+    "goodbye": _words(
+        "Goodbye",
+        """close_notify says: that was all. It is sealed like everything else, so that nobody can cut the conversation
+        short and make it pass for whole. Then TCP is closed in its own way, with a FIN from each side.""",
+    ),
+    "alert": _words(
+        "The {who} ends it",
+        "An alert says that the {who} cannot go on, and why. Nothing more is sent.",
+    ),
+}
+
+SUITES: Mapping[str, str] = {
+    "TLS_AES_128_GCM_SHA256": "AES-GCM, with a 128-bit key, encrypts and seals the data; SHA-256 makes the fingerprints",
+    "TLS_AES_256_GCM_SHA384": "AES-GCM, with a 256-bit key, encrypts and seals the data; SHA-384 makes the fingerprints",
+    "TLS_CHACHA20_POLY1305_SHA256": "ChaCha20, with a 256-bit key, encrypts, Poly1305 seals; SHA-256 makes the fingerprints",
+    "TLS_AES_128_CCM_SHA256": "AES-CCM, with a 128-bit key, encrypts and seals the data; SHA-256 makes the fingerprints",
+    "TLS_AES_128_CCM_8_SHA256": "AES-CCM, with a seal of only 8 bytes, for the smallest of devices",
+}
+
+GREASE = "some made-up values that servers have to ignore: it keeps them ready for what is new"
+FROM_WHAT = (
+    "the key exchange and the hellos make the handshake's secrets; "
+    "these, and everything up to the server's Finished, make the ones above"
+)
+EXPOSED = "no: who records this today could read it once there are large quantum computers"
