@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 from minitls.crypto.groups import GROUPS
 from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES
+from minitls.crypto.suites12 import SUITES_12
 from minitls.errors import Misuse
 from minitls.observe import KeyLog, Observer, key_log_to
+from minitls.sessions.store import MemoryStore, SessionStore
+from minitls.sessions.tickets import TicketKeys
 from minitls.wire.hello import ClientHello
 from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 
@@ -30,9 +33,10 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=IntEnum)
 Name: TypeAlias = str | int
 
-_ALIASES = {"p-256": "secp256r1", "p-384": "secp384r1", "p-521": "secp521r1", "1.3": "tlsv1.3"}
+_ALIASES = {"p-256": "secp256r1", "p-384": "secp384r1", "p-521": "secp521r1", "1.3": "tlsv1.3", "1.2": "tlsv1.2"}
 
-_VERSIONS = (ProtocolVersion.TLSv1_3,)
+_VERSIONS = (ProtocolVersion.TLSv1_3, ProtocolVersion.TLSv1_2)
+_SUITES = {ProtocolVersion.TLSv1_3: SUITES, ProtocolVersion.TLSv1_2: SUITES_12}
 
 
 def lookup(registry: type[E], supported: Iterable[int], what: str, name: Name) -> E:
@@ -67,6 +71,7 @@ class Policy:
     ``versions``: protocol versions.  ``cipher_suites``, ``groups``: what is offered and accepted.
     ``key_shares``: the groups that a client sends shares for in its first hello; an empty tuple invites a HelloRetryRequest.
     ``signature_schemes``: for the handshake's own signatures; ``certificate_signature_schemes``: for those inside certificates.
+    ``secure_tls12``: in TLS 1.2, insist on the extended master secret (RFC 7627) and on secure renegotiation (RFC 5746).
     ``prefer_post_quantum``: a server takes a hybrid group that both have even where it costs a HelloRetryRequest.
     """
 
@@ -109,16 +114,22 @@ class Policy:
     )
     certificate_signature_schemes: tuple[Name, ...] | None = None
     prefer_post_quantum: bool = True
+    secure_tls12: bool = True
 
     modern: ClassVar[Policy]
     intermediate: ClassVar[Policy]
+    legacy: ClassVar[Policy]
 
     def __post_init__(self) -> None:
         def set_names(attribute: str, registry: type[IntEnum], supported: Iterable[int], what: str) -> None:
             object.__setattr__(self, attribute, _lookup_all(registry, supported, what, getattr(self, attribute)))
 
         set_names("versions", ProtocolVersion, _VERSIONS, "version")
-        set_names("cipher_suites", CipherSuite, SUITES, "cipher suite")
+        set_names("cipher_suites", CipherSuite, (*SUITES, *SUITES_12), "cipher suite")
+        usable = tuple(v for v in _VERSIONS if v in self.versions and any(c in _SUITES[v] for c in self.cipher_suites))
+        if not usable:
+            raise Misuse("a policy needs a cipher suite for one of its versions: none of these is")
+        object.__setattr__(self, "versions", usable)
         set_names("groups", NamedGroup, GROUPS, "group")
         in_handshake = [code for code, scheme in SCHEMES.items() if scheme.in_tls13]
         set_names("signature_schemes", SignatureScheme, in_handshake, "signature scheme")
@@ -149,8 +160,14 @@ class Policy:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
+_AEADS_12 = tuple(
+    code
+    for code, suite in SUITES_12.items()
+    if suite.key_exchange in ("ECDHE", "ECDHE_PSK") and suite.cipher.name.startswith(("AES-128-GCM", "AES-256-GCM", "ChaCha20"))
+)
 Policy.modern = Policy()
-Policy.intermediate = Policy()
+Policy.intermediate = Policy(versions=_VERSIONS, cipher_suites=(*Policy.modern.cipher_suites, *_AEADS_12))
+Policy.legacy = Policy(versions=_VERSIONS, cipher_suites=(*Policy.modern.cipher_suites, *SUITES_12), secure_tls12=False)
 
 
 class ClientAuth(Enum):
@@ -176,6 +193,8 @@ class PeerCertificates:
     server_name: str | None
 
 
+ClientPsk: TypeAlias = Callable[[bytes | None], Awaitable[tuple[bytes, bytes]] | tuple[bytes, bytes]]
+ServerPsk: TypeAlias = Callable[[bytes], Awaitable[bytes | None] | bytes | None]
 VerifyHook: TypeAlias = Callable[[PeerCertificates], Awaitable[None] | None]
 
 
@@ -190,6 +209,7 @@ class _Config:
     ``observer``: told each step (:mod:`minitls.observe`).
     ``handshake_timeout``: seconds for the whole handshake; the asyncio transports keep it.
     ``record_padding``: application data's records are padded to a multiple of this many bytes (RFC 8446 section 5.4); 0: not.
+    ``record_size_limit``: ask the peer for records of at most this many bytes (RFC 8449); None: as long as they may be.
     ``clock``: seconds since the epoch; ``random``: n random bytes.  For tests.
     """
 
@@ -201,6 +221,7 @@ class _Config:
     observer: Observer | None = field(default=None, repr=False)
     handshake_timeout: float = 60.0
     record_padding: int = 0
+    record_size_limit: int | None = None
     clock: Callable[[], float] = field(default=time.time, repr=False)
     random: Callable[[int], bytes] = field(default=os.urandom, repr=False)
 
@@ -215,6 +236,8 @@ class _Config:
             raise Misuse(f"handshake_timeout is a number of seconds above 0, not {self.handshake_timeout!r}")
         if not 0 <= self.record_padding <= 2**14:
             raise Misuse(f"record_padding is a number of bytes from 0 to 16384, not {self.record_padding!r}")
+        if self.record_size_limit is not None and not 64 <= self.record_size_limit <= 2**14 + 1:
+            raise Misuse(f"record_size_limit is a number of bytes from 64 to 16385, not {self.record_size_limit!r}")
         if isinstance(self.key_log, (str, os.PathLike)):
             object.__setattr__(self, "key_log", key_log_to(self.key_log))
 
@@ -228,14 +251,27 @@ class _Config:
 class ClientConfig(_Config):
     """What a client brings.
 
+    ``psk``: for TLS 1.2's PSK suites: called with the server's hint (or None), gives our identity and key (RFC 4279).
     ``credential``: shown to servers that ask for a certificate; None: we decline.
+    ``max_fragment_length``: ask for records of 512, 1024, 2048 or 4096 bytes the older way (RFC 6066 section 4); None: do not.
+    ``request_staples``: ask for an OCSP response and SCTs with the certificate; ``info`` has them, nobody checks them yet.
+    ``session_store``: where sessions are kept for resumption, in memory by default; None: nothing is resumed.
     ``grease``: send RFC 8701's meaningless values, so that servers stay tolerant of what comes later.
     ``send_certificate_authorities``: tell servers which roots we trust (RFC 8446 section 4.2.4): for small private stores only.
     """
 
     credential: Credential | None = None
+    psk: ClientPsk | None = field(default=None, repr=False)
+    max_fragment_length: int | None = None
+    request_staples: bool = False
+    session_store: SessionStore | None = field(default_factory=MemoryStore, repr=False)
     grease: bool = True
     send_certificate_authorities: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_fragment_length not in (None, 512, 1024, 2048, 4096):
+            raise Misuse(f"max_fragment_length is 512, 1024, 2048 or 4096 bytes, not {self.max_fragment_length!r}")
 
 
 SelectCredential: TypeAlias = "Callable[[ClientHello], Awaitable[Credential | None] | Credential | None]"
@@ -248,19 +284,25 @@ class ServerConfig(_Config):
     ``credentials``: one or several; chosen by the client's server_name and signature algorithms, the first being the default.
     ``select_credential``: asked first, with the ClientHello; None as an answer means: choose among ``credentials``.
     ``client_auth``: whether clients are asked for a certificate; then ``trust`` says whose.
+    ``psk``: for TLS 1.2's PSK suites: called with the client's identity, gives its key, or None (RFC 4279).
+    ``tickets``: the keys that session tickets are sealed with (by default of this very object, rotated by themselves); None: no
+    tickets.  ``session_cache``: TLS 1.2's sessions by ID, for clients without tickets; None: none.
     ``send_cookie``: put a cookie into HelloRetryRequest, and insist on its return (RFC 8446 section 4.2.2).
     """
 
     credentials: tuple[Credential, ...] = ()
     select_credential: SelectCredential | None = None
     client_auth: ClientAuth = ClientAuth.none
+    psk: ServerPsk | None = field(default=None, repr=False)
+    tickets: TicketKeys | None = field(default_factory=TicketKeys, repr=False)
+    session_cache: SessionStore | None = field(default_factory=MemoryStore, repr=False)
     send_cookie: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         given = self.credentials
         object.__setattr__(self, "credentials", tuple(given) if isinstance(given, Iterable) else (given,))
-        if not self.credentials and self.select_credential is None:
+        if not self.credentials and self.select_credential is None and self.psk is None:
             raise Misuse("a server needs a certificate: give credentials=(...) or select_credential=...")
         if self.client_auth is not ClientAuth.none and self.trust is None and self.verify is not Danger.accept_any_certificate:
             raise Misuse("client_auth needs trust=TrustStore...: whose client certificates are believed?")

@@ -18,7 +18,7 @@ from typing import Any
 from minitls.config import ClientConfig, ServerConfig
 from minitls.errors import Alert, AlertLevel, AlertReceived, DecodeError, Misuse, PeerMisbehaved, TLSError, TruncationError
 from minitls.events import ApplicationData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, TicketReceived
-from minitls.handshake.after import AFTER
+from minitls.handshake.after import AFTER, AFTER_12
 from minitls.handshake.client import client_handshake
 from minitls.handshake.driver import Driver, check_boundary
 from minitls.handshake.flow import Question
@@ -27,13 +27,18 @@ from minitls.info import ConnectionInfo, Timing
 from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, MessageSeen, Observation
 from minitls.record.layer import RecordLayer
 from minitls.record.protection import MAX_PLAINTEXT, Opening, Sealing
+from minitls.record.protection12 import Sealing12
 from minitls.wire.framing import Framing
-from minitls.wire.messages import KeyUpdate, NewSessionTicket, message_type, read_message, write_message
+from minitls.wire.messages import MESSAGES, KeyUpdate, NewSessionTicket, message_type, read_message, write_message
+from minitls.wire.messages12 import MESSAGES_12
 from minitls.wire.numbers import ContentType, KeyUpdateRequest
+
+WARNINGS = (Alert.close_notify, Alert.user_canceled, Alert.no_renegotiation)
 
 MAX_KEY_UPDATES = 32
 MAX_TICKETS = 16
 MAX_WARNINGS = 4
+MAX_RENEGOTIATIONS = 1
 """How many of these a peer may send without any application data between them."""
 
 
@@ -173,7 +178,7 @@ class Connection:
         while start < end and self.question is None:
             if self._peer_closed:
                 return end  # RFC 8446 section 6.1: what comes after close_notify is ignored
-            if self._handshake is None and not self._framing:
+            if self._handshake is None and not self._framing and records.max_receive == MAX_PLAINTEXT:
                 assert records.opening is not None
                 before = start
                 start, data, other = records.opening.open_data(view, start)
@@ -204,6 +209,8 @@ class Connection:
         if kind == ContentType.handshake:
             self._framing.add(content)
             self._messages(events)
+        elif kind == ContentType.change_cipher_spec and self._records.tls12:
+            self._change_cipher_spec(content, events)
         elif kind == ContentType.alert:
             self._alert(content, events)
         elif kind == ContentType.application_data:
@@ -215,6 +222,20 @@ class Connection:
                 self._data_received(content, events)
         elif kind == ContentType.change_cipher_spec and self._config.observer:
             self._config.observer(ChangeCipherSpecSeen(self._config.clock(), False))
+
+    def _change_cipher_spec(self, content: bytes, events: list[Event]) -> None:
+        """TLS 1.2's (RFC 5246 section 7.1): in its one place, and nowhere else."""
+        if content != b"\x01" or self._handshake is None:
+            raise PeerMisbehaved(
+                Alert.unexpected_message,
+                "change_cipher_spec where none may be",
+                rule="RFC 5246 7.1",
+                reason="unexpected_change_cipher_spec",
+            )
+        if self._config.observer:
+            self._config.observer(ChangeCipherSpecSeen(self._config.clock(), False))
+        self._handshake.receive_change_cipher_spec()
+        self._after_step(self._handshake, events)
 
     def _data_received(self, data: bytes, events: list[Event]) -> None:
         events.append(ApplicationData(data))
@@ -233,8 +254,9 @@ class Connection:
                 self._records.change_cipher_spec_allowed = True
                 self._after_step(driver, events)
                 continue
-            kind = message_type(raw)
-            handler = AFTER[self.info.role].get(kind)
+            tls12 = self._records.tls12
+            kind = message_type(raw, MESSAGES_12 if tls12 else MESSAGES)
+            handler = (AFTER_12 if tls12 else AFTER)[self.info.role].get(kind)
             if handler is None:
                 raise PeerMisbehaved(
                     Alert.unexpected_message,
@@ -246,7 +268,8 @@ class Connection:
             if self._config.observer:
                 assert self._records.opening is not None
                 self._config.observer(MessageSeen(self._config.clock(), False, message, self._records.opening.name))
-            events.append(handler(self, message))
+            if (event := handler(self, message)) is not None:
+                events.append(event)
 
     def _after_step(self, driver: Driver, events: list[Event]) -> None:
         """The flow has moved: it asks something, or it is over."""
@@ -258,7 +281,7 @@ class Connection:
         self._handshake = None
         self._records.change_cipher_spec_allowed = False
         self.info.timing.completed = self._config.clock()
-        if self._config.key_log is not None:
+        if self._config.key_log is not None and not self._records.tls12:
             secret = self.info.exporter_secret()
             self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
         events.append(HandshakeCompleted(self.info))
@@ -271,7 +294,8 @@ class Connection:
         if self._config.observer:
             opening = self._records.opening  # nothing opened with it yet: the alert came in plaintext
             self._config.observer(AlertSeen(self._config.clock(), False, code, opening.name if opening and opening.records else ""))
-        if code == Alert.user_canceled:
+        warning = self._records.tls12 and content[0] == AlertLevel.warning and code != Alert.close_notify
+        if code == Alert.user_canceled or warning:
             self._count("warning alerts", MAX_WARNINGS)
         elif code == Alert.close_notify and self._handshake is None:
             self._peer_closed = True
@@ -293,13 +317,17 @@ class Connection:
         check_boundary(self._framing)
         self._count("key updates", MAX_KEY_UPDATES)
         opening = self._records.opening
-        assert opening is not None
+        assert isinstance(opening, Opening)
         secret = opening.updated_secret()
         self._records.opening = Opening(opening.suite, secret)
         self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
         self._update_owed = self._update_owed or requested
         self._update_asked = False
         return KeyUpdated(requested)
+
+    def refuse_renegotiation(self) -> None:
+        self._count("renegotiations", MAX_RENEGOTIATIONS)
+        self._send_alert(Alert.no_renegotiation)
 
     def ticket_received(self, ticket: NewSessionTicket) -> TicketReceived:
         self._count("tickets", MAX_TICKETS)
@@ -346,18 +374,25 @@ class Connection:
         while view:
             sealing = self._records.sealing
             assert sealing is not None
-            left = sealing.records_left() - 1  # the last one is KeyUpdate's
+            left = sealing.records_left() - 1  # the last one is KeyUpdate's, or close_notify's
+            if left <= 0 and isinstance(sealing, Sealing12):
+                self.close()
+                yield self.data_to_send()
+                raise Misuse("the connection has come to the end of its key, and TLS 1.2 has no other", rule="RFC 9325 4.4")
             if left <= 0:
                 yield self._update_write_key(KeyUpdateRequest.update_not_requested)
                 continue
-            now, view = view[: left * MAX_PLAINTEXT], view[left * MAX_PLAINTEXT :]
-            if self._config.record_padding:
+            size = self._records.max_send
+            now, view = view[: left * size], view[left * size :]
+            if self._config.record_padding or size != MAX_PLAINTEXT:
                 yield self._records.write(ContentType.application_data, bytes(now), self._config.record_padding)
             else:
                 yield from sealing.seal_data(now)
 
     def update_keys(self, *, request_peer: bool = False) -> None:
         """Write under the next key from now on (RFC 8446 section 4.6.3); ``request_peer``: and ask the peer to do so."""
+        if self._records.tls12:
+            raise Misuse("TLS 1.2 has no KeyUpdate")
         if not self.handshake_completed or self._write_closed:
             raise Misuse("keys can be updated while the connection is open for writing")
         request_peer = request_peer and not self._update_asked  # until it answers, once (RFC 9846 section 4.6.3)
@@ -367,7 +402,7 @@ class Connection:
     def _update_write_key(self, request: KeyUpdateRequest) -> bytes:
         """KeyUpdate's record, still under the old key."""
         sealing = self._records.sealing
-        assert sealing is not None
+        assert isinstance(sealing, Sealing)
         message = KeyUpdate(request)
         record = self._records.write(ContentType.handshake, write_message(message))
         self._observe_sent(lambda at, key: MessageSeen(at, True, message, key))
@@ -404,7 +439,7 @@ class Connection:
     def _send_alert(self, alert: Alert) -> None:
         if self._handshake is not None:
             self._handshake.flush()
-        level = AlertLevel.warning if alert in (Alert.close_notify, Alert.user_canceled) else AlertLevel.fatal
+        level = AlertLevel.warning if alert in WARNINGS else AlertLevel.fatal
         self._observe_sent(lambda at, key: AlertSeen(at, True, alert, key))
         self._output.append(self._records.write(ContentType.alert, bytes((level, alert))))
 
@@ -419,12 +454,12 @@ class ClientConnection(Connection):
     """The client's side.  ``data_to_send`` has the ClientHello at once.
 
     ``server_hostname``: whom we want to talk to, a host name or an address: it is sent (SNI) and verified.  Raises Misuse for what
-    is no name, and for None unless verification is turned off.
+    is no name, and for None unless verification is turned off.  ``port``: sessions with other ports are not resumed at this one.
     """
 
     __slots__ = ()
 
-    def __init__(self, config: ClientConfig, *, server_hostname: str | None) -> None:
+    def __init__(self, config: ClientConfig, *, server_hostname: str | None, port: int | None = None) -> None:
         from minitls.certificates.names import normalise
         from minitls.config import Danger
 
@@ -432,6 +467,7 @@ class ClientConnection(Connection):
             raise Misuse("server_hostname is needed: whose certificate would be verified?")
         name = None if server_hostname is None else normalise(server_hostname)
         super().__init__(config, ConnectionInfo(role="client", timing=Timing(config.clock()), server_name=name))
+        self.info.session_key = f"{name or ''}:{port or ''}"
         self._records.change_cipher_spec_allowed = True
         self._handshake = Driver(client_handshake, config, self.info, self._records, self._framing, self._output)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from minitls.crypto.schedule import ExporterSecret, MainSecret
 from minitls.errors import Misuse
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import read_message
+
+Exporter12: TypeAlias = Callable[[str, bytes | None, int], bytes]
 
 
 @dataclass(slots=True)
@@ -31,6 +34,8 @@ class ConnectionInfo:
 
     ``signature_scheme``: what the server proved its key with; ``client_signature_scheme``: the client, if it was asked.
     ``peer_chain``: what the peer sent, ``verified_chain``: the path that was found good, up to the root; DER, leaf first.
+    ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked: as it came, not checked.
+    ``session_key``: under which a client's sessions with this server are kept.
     ``hello_retry``: whether the server asked for a second ClientHello.
     """
 
@@ -45,13 +50,19 @@ class ConnectionInfo:
     alpn_protocol: str | None = None
     peer_chain: tuple[bytes, ...] = field(default=(), repr=False)
     verified_chain: tuple[bytes, ...] = field(default=(), repr=False)
+    extended_master_secret: bool = False
+    tls_unique: bytes = field(default=b"", repr=False)
     local_chain: tuple[bytes, ...] = field(default=(), repr=False)
     hello_retry: bool = False
     resumed: bool = False
     early_data_accepted: bool = False
     ech_accepted: bool = False
+    ocsp_response: bytes = field(default=b"", repr=False)
+    scts: tuple[bytes, ...] = field(default=(), repr=False)
+    session_key: str = field(default="", repr=False)
     client_hello_raw: bytes = field(default=b"", repr=False)
     _exporter: tuple[MainSecret, bytes] | None = field(default=None, repr=False)
+    _exporter12: Exporter12 | None = field(default=None, repr=False)
 
     @property
     def client_random(self) -> bytes:
@@ -69,6 +80,10 @@ class ConnectionInfo:
         """Remember what the exporter secret is derived from; it is derived when somebody asks."""
         self._exporter = (main_secret, transcript_hash)
 
+    def keep_exporter12(self, export: Exporter12) -> None:
+        """TLS 1.2's: from the master secret and both randoms (RFC 5705 section 4)."""
+        self._exporter12 = export
+
     def exporter_secret(self) -> ExporterSecret:
         if self._exporter is None:
             raise Misuse("keying material can be exported once the handshake is complete", rule="RFC 8446 7.5")
@@ -77,6 +92,8 @@ class ConnectionInfo:
 
     def export_keying_material(self, label: str, context: bytes, length: int) -> bytes:
         """``length`` bytes that both sides, and nobody else, can make (RFC 8446 section 7.5).  Raises Misuse before completion."""
+        if self._exporter12 is not None and self.timing.completed is not None:
+            return self._exporter12(label, context, length)
         return self.exporter_secret().export(label, context, length)
 
     def channel_binding(self, kind: str) -> bytes:
@@ -92,6 +109,8 @@ class ConnectionInfo:
             if not chain:
                 raise Misuse("tls-server-end-point needs a server certificate, and there was none", rule="RFC 5929 4")
             return _certificate_hash(chain[0])
+        if kind == "tls-unique" and self.version == "TLSv1.2" and self.tls_unique:
+            return self.tls_unique
         if kind == "tls-unique":
             raise Misuse("tls-unique is not defined for TLS 1.3: use tls-exporter", rule="RFC 8446 C.5")
         raise Misuse(f"unknown channel binding {kind!r}: tls-exporter or tls-server-end-point")

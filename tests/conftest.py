@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from minitls import ClientAuth, ClientConfig, Danger, Policy, ServerConfig
 from minitls.certificates.authority import Authority, Issued, self_signed
 from minitls.certificates.credentials import Credential
 from minitls.certificates.trust import TrustStore
+from tests import raised
 
 NAME = "localhost"
 NOW = datetime.datetime.now(datetime.UTC)
@@ -115,6 +117,20 @@ def client_config(pki: Pki) -> Callable[..., ClientConfig]:
 def server_config(pki: Pki) -> Callable[..., ServerConfig]:
     """``server_config(client_auth=...)``: has the development CA's certificate for localhost."""
     return pki.server_config
+
+
+raised.watch()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """tests/test_rules.py looks back at the session: it comes last."""
+    items.sort(key=lambda item: item.path.name == "test_rules.py")
+    config.stash[raised.WHOLE] = {item.path for item in items} >= set(Path(__file__).parent.rglob("test_*.py"))
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    items[0].config.stash[raised.WHOLE] = False
 
 
 def pytest_asyncio_loop_factories(

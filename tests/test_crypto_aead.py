@@ -23,7 +23,7 @@ EXPECTED = {
 
 
 def test_table() -> None:
-    assert set(SUITES) == set(CipherSuite)
+    assert set(SUITES) == {code for code in CipherSuite if code >> 8 == 0x13}
     for code, suite in SUITES.items():
         assert (suite.code, suite.name) == (code, CipherSuite(code).name)
         lengths = suite.aead.key_length, suite.aead.tag_length, suite.hash_length, suite.hash_name

@@ -174,7 +174,7 @@ class Exchange:
 def test_client(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trace.all("client", ClientHello)[0]
     keys = trace.keys("client")
-    monkeypatch.setattr(client_flow, "make_offer", lambda config, name: client_flow.Offer(first, (keys[0],)))
+    monkeypatch.setattr(client_flow, "make_offer", lambda config, name, session: client_flow.Offer(first, (keys[0],)))
     monkeypatch.setattr(client_flow, "make_shares", lambda groups: (keys[1],))
     auth = trace.all("client", Certificate)
     config = ClientConfig(
@@ -247,7 +247,7 @@ def test_the_second_hello_is_the_first_but_for_what_was_asked(monkeypatch: pytes
     trace = Trace("hello_retry_request")
     first, second = trace.all("client", ClientHello)
     keys = trace.keys("client")
-    monkeypatch.setattr(client_flow, "make_offer", lambda config, name: client_flow.Offer(first, (keys[0],)))
+    monkeypatch.setattr(client_flow, "make_offer", lambda config, name, session: client_flow.Offer(first, (keys[0],)))
     monkeypatch.setattr(client_flow, "make_shares", lambda groups: (keys[1],))
     client = ClientConnection(ClientConfig(policy=POLICY, verify=Danger.accept_any_certificate), server_hostname="server")
     client.data_to_send()

@@ -11,7 +11,7 @@ import subprocess
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,6 +63,10 @@ KEYS = {
 
 SIGNATURE_TYPES = {"rsa2048": "RSA-PSS", "rsa3072": "RSA-PSS", "rsapss": "RSA-PSS", "ed25519": "ed25519", "ed448": "ed448"}
 """What OpenSSL calls their signatures; "ECDSA" for the others."""
+
+
+FRAGMENTS = (["-max_send_frag", "512"], ["-max_send_frag", "4096", "-split_send_frag", "600"])
+"""Options that make many small records."""
 
 
 def missing(what: str) -> NoReturn:
@@ -145,8 +149,12 @@ class Files:
         return self._identity_of(stem, cert, chain, self._write(f"{stem}.key", issued.key_pem()))
 
     def _identity_of(self, stem: str, cert: bytes, chain: bytes, key: Path) -> Identity:
-        parts = {"pem": cert, "chain.pem": chain, "full.pem": cert + chain}
-        return Identity(*(self._write(f"{stem}.{suffix}", pem) for suffix, pem in parts.items()), key)
+        return Identity(
+            cert=self._write(f"{stem}.pem", cert),
+            chain=self._write(f"{stem}.chain.pem", chain),
+            full=self._write(f"{stem}.full.pem", cert + chain),
+            key=key,
+        )
 
     def _rsa_pss(self, stem: str, name: str, client: bool) -> Identity:
         """A certificate whose key says id-RSASSA-PSS: pyca/cryptography makes none, the command does."""
@@ -160,12 +168,14 @@ class Files:
             "keyUsage=critical,digitalSignature\nbasicConstraints=critical,CA:false\n"
             "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n".encode(),
         )
-        run = partial(subprocess.run, check=True, capture_output=True)
-        openssl = find_openssl()
-        run([openssl, "genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key])
-        run([openssl, "req", "-new", "-key", key, "-subj", f"/CN={name}", "-out", request])
-        signing = ["-CA", issuer, "-CAkey", issuer_key, "-days", "9", "-extfile", extensions]
-        cert = run([openssl, "x509", "-req", "-in", request, *signing]).stdout
+
+        def run(*arguments: str | Path) -> bytes:
+            return subprocess.run([find_openssl(), *arguments], check=True, capture_output=True).stdout
+
+        run("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
+        run("req", "-new", "-key", key, "-subj", f"/CN={name}", "-out", request)
+        signing: list[str | Path] = ["-CA", issuer, "-CAkey", issuer_key, "-days", "9", "-extfile", extensions]
+        cert = run("x509", "-req", "-in", request, *signing)
         return self._identity_of(stem, cert, authority.chain[0].public_bytes(Encoding.PEM), key)
 
     def _write(self, name: str, content: bytes) -> Path:

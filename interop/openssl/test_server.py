@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from interop.openssl.harness import (
+    FRAGMENTS,
     GROUPS,
     KEYS,
     SIGNATURE_TYPES,
@@ -28,6 +31,7 @@ from minitls import (
     CertificateError,
     ClientAuth,
     ConnectionInfo,
+    Credential,
     PeerIncompatible,
     Policy,
     ServerConfig,
@@ -35,6 +39,7 @@ from minitls import (
 )
 from minitls.errors import Alert
 from minitls.observe import AlertSeen, ChangeCipherSpecSeen
+from minitls.wire.numbers import ExtensionType
 from tests.conftest import Pki
 
 SIZE = 16 * 2**20
@@ -82,7 +87,7 @@ async def test_no_suite_in_common(openssl: OpenSSL, pki: Pki) -> None:
 async def test_group(openssl: OpenSSL, pki: Pki, group: str) -> None:
     info, said = await talk(openssl, pki.server_config(), "-groups", GROUPS[group])
     assert (info.group, info.hello_retry) == (group, False)
-    assert "Server Temp Key: " in said
+    assert "Temp Key: " in said or "Negotiated TLS1.3 group: " in said
 
 
 @pytest.mark.parametrize("cookie", [False, True], ids=["", "cookie"])
@@ -95,7 +100,7 @@ async def test_we_ask_for_a_group_that_it_sent_no_share_for(openssl: OpenSSL, pk
 
 
 async def test_a_cookie_alone(openssl: OpenSSL, pki: Pki) -> None:
-    info, _ = await talk(openssl, pki.server_config(send_cookie=True))
+    info, _ = await talk(openssl, pki.server_config(send_cookie=True), "-groups", "X25519")
     assert (info.group, info.hello_retry) == ("x25519", True)
 
 
@@ -118,7 +123,9 @@ async def test_our_certificate(openssl: OpenSSL, pki: Pki, files: Files, key: st
     credential = files.server(key).credential()
     info, said = await talk(openssl, pki.server_config(credentials=(credential,)))
     assert info.signature_scheme == KEYS[key]
-    assert f"Signature type: {SIGNATURE_TYPES.get(key, 'ECDSA')}\n" in said
+    said_type = re.search(r"Signature type: (.*)\n", said)
+    assert said_type
+    assert said_type[1] in (SIGNATURE_TYPES.get(key, "ECDSA"), KEYS[key])  # OpenSSL 3.5 says the scheme
 
 
 @pytest.mark.parametrize(
@@ -171,14 +178,61 @@ async def test_server_name(openssl: OpenSSL, pki: Pki, name: str) -> None:
     credentials = (pki.server(), pki.server("p256", "two.example"))
     info, said = await talk(openssl, pki.server_config(credentials=credentials), name=name)
     assert info.server_name == name
-    assert f"Peer certificate: CN = {name}\n" in said
+    assert re.search(f"Peer certificate: CN ?= ?{name}\n", said)
 
 
 async def test_no_server_name(openssl: OpenSSL, pki: Pki) -> None:
     credentials = (pki.server(), pki.server("p256", "two.example"))
     info, said = await talk(openssl, pki.server_config(credentials=credentials), name=None)
     assert info.server_name is None
-    assert "Peer certificate: CN = localhost\n" in said
+    assert re.search("Peer certificate: CN ?= ?localhost\n", said)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-status"],
+        ["-maxfraglen", "512"],
+        ["-nextprotoneg", "h2"],
+        ["-serverinfo", "16,18,65000"],
+        ["-enable_pha"],
+        ["-use_srtp", "SRTP_AES128_CM_SHA1_80"],
+        ["-psk", "0102030405060708090a0b0c0d0e0f10", "-psk_identity", "me"],
+        ["-fallback_scsv"],
+        ["-no_ticket"],
+        ["-sigalgs", "rsa_pkcs1_sha256:ecdsa_secp256r1_sha256"],
+        ["-nbio"],
+        ["-reconnect"],
+    ],
+    ids=" ".join,
+)
+async def test_wishes_that_we_pass_over(openssl: OpenSSL, pki: Pki, options: list[str]) -> None:
+    info, said = await talk(openssl, pki.server_config(), *options)
+    assert not info.resumed
+    assert "Verification: OK" in said
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["", "early data"])
+async def test_an_application_that_takes_its_time(openssl: OpenSSL, pki: Pki, files: Files, tmp_path: Path, early: bool) -> None:
+    """Which certificate, its signature, and the verdict on the client's: each is awaited, and what comes meanwhile is kept."""
+    asked: list[str] = []
+
+    async def answer(what: str, value: Any = None) -> Any:
+        asked.append(what)
+        await asyncio.sleep(0.01)
+        return value
+
+    issued = pki.server()
+    slow = Credential(issued.chain, signer=lambda scheme, data: answer("sign", issued.sign(scheme, data)))
+    config = pki.server_config(
+        select_credential=lambda hello: answer("select", slow),
+        client_auth=ClientAuth.require,
+        trust=pki.trust,
+        verify=lambda peer: answer("verify"),
+    )
+    options = await early_data(openssl, tmp_path) if early else []
+    await talk(openssl, config, *options, *files.client().options)
+    assert asked == ["select", "sign", "verify"]
 
 
 # client certificates -------------------------------------------------------------------------------------------------------
@@ -217,7 +271,7 @@ async def test_a_certificate_that_we_only_request(openssl: OpenSSL, pki: Pki) ->
 async def test_the_authorities_that_we_name(openssl: OpenSSL, pki: Pki) -> None:
     config = pki.server_config(client_auth=ClientAuth.request, trust=pki.trust)
     async with serving(config, reverse) as served, openssl.client(served.port) as peer:
-        await peer.said(rb"Acceptable client certificate CA names\nCN = minitls development CA\n")
+        await peer.said(rb"Acceptable client certificate CA names\nCN ?= ?minitls development CA\n")
 
 
 # after the handshake -------------------------------------------------------------------------------------------------------
@@ -296,6 +350,22 @@ async def test_16_mib_down(openssl: OpenSSL, pki: Pki) -> None:
     assert hashlib.sha256(peer.output[-SIZE:]).digest() == hashlib.sha256(data).digest()
 
 
+async def test_16_mib_there_and_back(openssl: OpenSSL, pki: Pki) -> None:
+    """Both ways at once: neither side may wait for the other to stop writing."""
+    data = os.urandom(SIZE)
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(2**16):
+            writer.write(piece)
+            await writer.drain()
+
+    options = ["-quiet", "-verify_quiet", "-nocommands"]
+    async with serving(pki.server_config(), echo) as served, openssl.client(served.port, *options) as peer:
+        await peer.write(data)
+        await peer.until(lambda: len(peer.output) >= SIZE, "data")
+        assert hashlib.sha256(peer.output[-SIZE:]).digest() == hashlib.sha256(data).digest()
+
+
 # how it ends ---------------------------------------------------------------------------------------------------------------
 
 
@@ -310,7 +380,8 @@ async def test_the_client_closes(openssl: OpenSSL, pki: Pki) -> None:
         assert await peer.exit() == 0
         assert b">>> TLS 1.3, Alert [length 0002], warning close_notify" in peer.output
     assert not served.errors
-    assert [(seen.sent, seen.name) for seen in watch.all if isinstance(seen, AlertSeen)][0] == (False, "close_notify")
+    closes = [(seen.sent, seen.name) for seen in watch.all if isinstance(seen, AlertSeen)]
+    assert closes == [(False, "close_notify"), (True, "close_notify")]
 
 
 async def test_we_close(openssl: OpenSSL, pki: Pki) -> None:
@@ -387,14 +458,12 @@ async def test_without_middlebox_compatibility(openssl: OpenSSL, pki: Pki, retri
             assert sum(isinstance(seen, ChangeCipherSpecSeen) and seen.sent == sent for seen in watch.all) == expected
 
 
-@pytest.mark.parametrize(
-    "options", [["-max_send_frag", "512"], ["-max_send_frag", "4096", "-split_send_frag", "600"]], ids=" ".join
-)
+@pytest.mark.parametrize("options", FRAGMENTS, ids=" ".join)
 async def test_small_records(openssl: OpenSSL, pki: Pki, files: Files, options: list[str]) -> None:
-    """The client's certificate does not fit into records of 512 bytes, either."""
+    """The client's hello and certificate do not fit into records of 512 bytes, either."""
     config = pki.server_config(client_auth=ClientAuth.require, trust=pki.trust)
     async with serving(config, reverse) as served:
-        command = ["-brief", *options, *files.client("rsa3072").options]
+        command = ["-brief", *options, "-groups", "ffdhe4096", *files.client("rsa3072").options]
         async with openssl.client(served.port, *command) as peer:
             line = os.urandom(3000).hex()
             await peer.say(line)
@@ -408,26 +477,30 @@ async def test_padding(openssl: OpenSSL, pki: Pki) -> None:
     assert ">>> TLS 1.2, RecordHeader [length 0005]\n    17 03 03 03 f8\n" in said  # 1000 and a tag of 16
 
 
-@pytest.mark.parametrize("retried", [False, True], ids=["", "retried"])
-async def test_early_data_is_skipped(openssl: OpenSSL, pki: Pki, files: Files, tmp_path: Path, retried: bool) -> None:
-    """A ticket of another server's, and 0-RTT data under it: a full handshake, and only what comes after it is heard."""
-    session, early = tmp_path / "session", tmp_path / "early"
+async def early_data(openssl: OpenSSL, folder: Path) -> list[str]:
+    """Options that offer a ticket of another server's, and 0-RTT data under it."""
+    session, early = folder / "session", folder / "early"
     early.write_bytes(b"early\n" * 2000)
-    groups = ["-groups", "X25519:P-384"]
     async with (
         openssl.server("-early_data", "-max_early_data", "16384") as server,
-        openssl.client(server.port, "-sess_out", str(session), *groups) as peer,
+        openssl.client(server.port, "-sess_out", str(session)) as peer,
     ):
         await server.said(rb"Secure Renegotiation IS.* supported")
         await server.say("behind the tickets")
         await peer.said(b"behind the tickets")
         await peer.say("Q")
         await peer.exit()
-    policy = Policy(groups=("secp384r1",)) if retried else Policy()
+    return ["-sess_in", str(session), "-early_data", str(early)]
+
+
+@pytest.mark.parametrize("retried", [False, True], ids=["", "retried"])
+async def test_early_data_is_skipped(openssl: OpenSSL, pki: Pki, tmp_path: Path, retried: bool) -> None:
+    """A full handshake, and only what comes after it is heard."""
     watch = Watch()
+    policy = Policy(groups=("secp384r1",)) if retried else Policy()
     config = pki.server_config(policy=policy, observer=watch)
-    info, said = await talk(openssl, config, "-sess_in", str(session), "-early_data", str(early), *groups)
+    info, said = await talk(openssl, config, *await early_data(openssl, tmp_path))
     assert "ylrae" not in said
     assert "EndOfEarlyData" not in watch.received
     assert (info.resumed, info.early_data_accepted, info.hello_retry) == (False, False, retried)
-    assert any(extension == 42 for extension in info.client_hello.extensions), "no early data was offered"
+    assert ExtensionType.early_data in info.client_hello.extensions

@@ -74,7 +74,7 @@ async def create_connection(
     """
     loop = asyncio.get_running_loop()
     config = config or ClientConfig()
-    connection = ClientConnection(config, server_hostname=server_hostname or host)
+    connection = ClientConnection(config, server_hostname=server_hostname or host, port=port)
     ready: asyncio.Future[None] = loop.create_future()
 
     def make() -> TLSTransport:

@@ -4,10 +4,10 @@ Verification goes two ways.  ``x509.verification`` of pyca/cryptography decides 
 PKI.  What it refuses is looked at once more by ``path``, a small path builder of our own, because private PKIs do what the
 web's may not (a pinned self-signed leaf, roots without keyUsage, leaves without an authority key identifier, Ed25519, Ed448
 and ML-DSA authorities, client certificates without names), and because a refusal must say which certificate, which rule, and
-what to do.  ``path`` is stricter where it cannot do something: a name constraint is a reason to refuse.
+what to do.  What ``path`` does not know, such as a critical extension or a kind of name constraint, is a reason to refuse.
 
 Then, for both, what neither the web's rules nor the verifier have: the leaf's key must be one that TLS can use, of a size
-worth having, and meant for signing (``verify``).
+worth having (``keys``), and meant for signing; its name is matched by one function (``names``).
 
 Verdicts are cached by chain, name and store; the validity period is checked each time.
 """

@@ -98,7 +98,7 @@ class Authority:
         if not intermediate:
             return cls((root,), root_key)
         middle_key = make_key(key)
-        middle = _build(_name(f"{name}, intermediate"), middle_key.public_key(), root_key, root, begin, end, ca=0)
+        middle = _build(_name(f"{name} (intermediate)"), middle_key.public_key(), root_key, root, begin, end, ca=0)
         return cls((middle, root), middle_key)
 
     @classmethod
@@ -194,7 +194,10 @@ def _build(
     names: tuple[str, ...] = (),
     client: bool = False,
 ) -> x509.Certificate:
-    """One certificate (RFC 5280 section 4.2).  ``signer``: None signs itself; ``ca``: how many CAs may stand below, None: a leaf."""
+    """One certificate (RFC 5280 section 4.2).
+
+    ``signer``: who signs it, None: its own key; ``ca``: how many CAs may stand below it, None: it is a leaf.
+    """
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

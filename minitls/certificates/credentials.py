@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs12
 
-from minitls.certificates.faults import PARSE_ERRORS, name_of, read_der, read_pem
+from minitls.certificates.faults import PARSE_ERRORS, called, name_of, printable, quietly, read_der, read_pem
 from minitls.certificates.names import matches
-from minitls.certificates.verify import leaf_schemes
-from minitls.crypto.signatures import SCHEMES
+from minitls.certificates.verify import leaf_schemes, leaf_schemes12, may_encipher
+from minitls.crypto.signatures import SCHEMES, SCHEMES_12
 from minitls.errors import CertificateError, Misuse
 from minitls.wire.numbers import SignatureScheme
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+Decrypter: TypeAlias = Callable[[bytes], bytes]
 Signer: TypeAlias = Callable[[SignatureScheme, bytes], "Awaitable[bytes] | bytes"]
 
 
@@ -31,37 +33,60 @@ class Credential:
 
     ``chain``: DER, leaf first.  ``schemes``: what the key can sign with in TLS 1.3, best first.  ``names``: the leaf's DNS
     names and addresses.  ``Credential(chain, signer=fn)``: ``fn(scheme, data)`` gives the signature, and may be async: a key
-    that we never see.  Raises Misuse for what is no certificate, or a key that no scheme fits.
+    that we never see.  ``ocsp_response``, ``scts``: see :meth:`stapled`.  Raises Misuse for what is no certificate, or a key that
+    no scheme fits.
     """
 
-    __slots__ = ("_signer", "chain", "leaf", "names", "schemes")
+    __slots__ = (
+        "_decrypter",
+        "_issuers",
+        "_signer",
+        "chain",
+        "is_rsa",
+        "leaf",
+        "names",
+        "ocsp_response",
+        "schemes",
+        "schemes12",
+        "scts",
+    )
 
-    def __init__(self, chain: Sequence[bytes | x509.Certificate], *, signer: Signer) -> None:
+    def __init__(self, chain: Sequence[bytes | x509.Certificate], *, signer: Signer, decrypter: Decrypter | None = None) -> None:
         if not chain:
             raise Misuse("a credential needs at least one certificate")
         try:
             certificates = [c if isinstance(c, x509.Certificate) else read_der(c) for c in chain]
+            self._issuers = frozenset(c.issuer.public_bytes() for c in certificates)
             self.names = _names(certificates[0])
             self.schemes = leaf_schemes(certificates[0])
+            self.schemes12 = leaf_schemes12(certificates[0])
         except (CertificateError, *PARSE_ERRORS) as error:
             raise Misuse(f"this is no certificate: {error}", reason="bad_certificate") from None
         self.leaf = certificates[0]
         self.chain = tuple(c.public_bytes(Encoding.DER) for c in certificates)
         self._signer = signer
+        self._decrypter = decrypter
+        self.ocsp_response = b""
+        self.scts: tuple[bytes, ...] = ()
+        self.is_rsa = isinstance(self.leaf.public_key(), rsa.RSAPublicKey)
         if not self.schemes:
             raise Misuse("the certificate's key is of a kind that TLS 1.3 cannot sign with", reason="unsupported_key")
 
     def __repr__(self) -> str:
-        return f"<Credential for {', '.join(self.names) or self.leaf.subject.rfc4514_string()}: {self.schemes[0].name}>"
+        return f"<Credential for {printable(', '.join(self.names)) or called(self.leaf.subject)}: {self.schemes[0].name}>"
 
     @classmethod
     def from_cryptography(cls, chain: Sequence[x509.Certificate], key: PrivateKeyTypes) -> Credential:
         """From objects of pyca/cryptography.  Raises Misuse if the key is another's."""
 
         def sign(scheme: SignatureScheme, data: bytes) -> bytes:
-            return SCHEMES[scheme].sign(key, data)
+            return (SCHEMES if scheme in credential.schemes else SCHEMES_12)[scheme].sign(key, data)
 
-        credential = cls(chain, signer=sign)
+        def decrypt(encrypted: bytes) -> bytes:
+            assert isinstance(key, rsa.RSAPrivateKey)
+            return key.decrypt(encrypted, padding.PKCS1v15())
+
+        credential = cls(chain, signer=sign, decrypter=decrypt if isinstance(key, rsa.RSAPrivateKey) else None)
         ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if ours != _spki(credential.leaf):
             owner = next((c for c in chain[1:] if _spki(c) == ours), None)
@@ -87,7 +112,8 @@ class Credential:
     def from_pkcs12(cls, data: bytes, password: bytes | str | None = None) -> Credential:
         """From PKCS#12.  Raises Misuse."""
         try:
-            bundle = pkcs12.load_pkcs12(data, _encoded(password))
+            with quietly():
+                bundle = pkcs12.load_pkcs12(data, _encoded(password))
         except (ValueError, UnsupportedAlgorithm) as error:
             raise Misuse(f"this PKCS#12 bundle cannot be read: {error}", reason="bad_key") from None
         if bundle.key is None or bundle.cert is None:
@@ -95,9 +121,32 @@ class Credential:
         others = [extra.certificate for extra in bundle.additional_certs]
         return cls.from_cryptography(in_order(bundle.cert.certificate, others), bundle.key)
 
+    def stapled(self, *, ocsp_response: bytes = b"", scts: Sequence[bytes] = ()) -> Credential:
+        """The same credential with what is sent beside its certificate to clients that ask (RFC 6066 section 8, RFC 6962).
+
+        ``ocsp_response``: DER; ``scts``: SignedCertificateTimestamps, serialized.
+        """
+        other = Credential(self.chain, signer=self._signer, decrypter=self._decrypter)
+        other.ocsp_response, other.scts = ocsp_response, tuple(scts)
+        return other
+
     def sign(self, scheme: SignatureScheme, data: bytes) -> Awaitable[bytes] | bytes:
         """The signature over ``data``, or something to await for it."""
         return self._signer(scheme, data)
+
+    @property
+    def can_decrypt(self) -> bool:
+        """Whether the key can also decrypt, as TLS 1.2's static RSA needs it."""
+        return self._decrypter is not None and may_encipher(self.leaf)
+
+    def decrypt(self, encrypted: bytes) -> bytes:
+        """RSAES-PKCS1-v1_5 with implicit rejection: a bad padding gives random bytes, and no error (RFC 5246 section 7.4.7.1).
+
+        Raises ValueError for a ciphertext of another length than the key's, and Misuse where ``can_decrypt`` is False.
+        """
+        if self._decrypter is None:
+            raise Misuse("this credential cannot decrypt")
+        return self._decrypter(encrypted)
 
     def matches(self, server_name: str | None) -> bool:
         """Whether the leaf is for this host."""
@@ -105,7 +154,7 @@ class Credential:
 
     def issued_by(self, authorities: Collection[bytes]) -> bool:
         """Whether one of the chain's issuers is among these DER names (RFC 8446 section 4.2.4)."""
-        return any(x509.load_der_x509_certificate(der).issuer.public_bytes() in authorities for der in self.chain)
+        return not self._issuers.isdisjoint(authorities)
 
 
 def in_order(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
@@ -147,14 +196,15 @@ def load_chain(pem: bytes, where: str = "this") -> list[x509.Certificate]:
 
 def load_key(pem: bytes, password: bytes | str | None = None, where: str = "this") -> PrivateKeyTypes:
     """The private key of a PEM text.  Raises Misuse."""
+    secret = _encoded(password) or None
     try:
         # Checking an RSA key's numbers takes 35 ms; one that is wrong makes signatures that nobody accepts, and no more.
-        return serialization.load_pem_private_key(_key_block(pem), _encoded(password), unsafe_skip_rsa_key_validation=True)
+        return serialization.load_pem_private_key(_key_block(pem), secret, unsafe_skip_rsa_key_validation=True)
     except TypeError:
-        wants = "is encrypted: give its password" if password is None else "is not encrypted: it has no password"
+        wants = "is encrypted: give its password" if secret is None else "is not encrypted: it has no password"
         raise Misuse(f"the private key in {where} {wants}", reason="bad_password") from None
     except ValueError:
-        problem = "the password is wrong, or it is damaged" if password is not None else "it is damaged, or of an unknown kind"
+        problem = "the password is wrong, or it is damaged" if secret is not None else "it is damaged, or of an unknown kind"
         text = (
             f"{where} holds no private key in PEM" if b"PRIVATE KEY" not in pem else f"the key in {where} cannot be read: {problem}"
         )

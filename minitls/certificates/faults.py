@@ -58,18 +58,23 @@ def malformed(error: BaseException, what: str = "the certificate") -> Fault:
 
 def read_der(der: bytes) -> x509.Certificate:
     """A certificate from its DER.  Raises PARSE_ERRORS, some only when the object is looked at."""
-    with _quietly():
-        return x509.load_der_x509_certificate(der)
+    with quietly():
+        certificate = x509.load_der_x509_certificate(der)
+    # A signature is whole octets.  pyca/cryptography does not look at the BIT STRING's number of unused bits, which comes before
+    # them and is not signed: one certificate would have several encodings.
+    if der[-len(certificate.signature) - 1] != 0:
+        raise ValueError("its signature has unused bits")
+    return certificate
 
 
 def read_pem(pem: bytes) -> list[x509.Certificate]:
     """The certificates of a PEM text, in their order.  Raises ValueError, also when there is none."""
-    with _quietly():
+    with quietly():
         return x509.load_pem_x509_certificates(pem)
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """A serial number of 0 or less is common in private PKIs, and harmless: no peer gets to print a warning on our stderr."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
@@ -92,4 +97,7 @@ def name_of(certificate: x509.Certificate) -> str:
         subject = called(certificate.subject)
     except PARSE_ERRORS:
         subject = ""
-    return f"the certificate of {subject}" if subject else f"the certificate with serial number {certificate.serial_number:x}"
+    if subject:
+        return f"the certificate of {subject}"
+    with quietly():
+        return f"the certificate with serial number {certificate.serial_number:x}"

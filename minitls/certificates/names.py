@@ -56,8 +56,13 @@ def host_problem(host: str) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a certificate's name covers a host's (RFC 9525 section 6.3): a wildcard is the whole of the leftmost label."""
+    """Whether a certificate's name covers a host's (RFC 9525 section 6.3); case does not matter.
+
+    A wildcard is the whole of the leftmost label, and stands for one label.  Two have to follow it, as for OpenSSL: ``*.com``
+    would cover all of a registry's customers.
+    """
     pattern, name = pattern.lower(), name.lower()
     if pattern.startswith("*."):
-        return "." in name and not is_address(name) and pattern[2:] == name.partition(".")[2]
+        first, _, parent = name.partition(".")
+        return first != "" and "." in parent and pattern[2:] == parent and not is_address(name)
     return pattern == name

@@ -16,7 +16,7 @@ from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of,
 from minitls.certificates.keys import check_key
 from minitls.certificates.names import is_address, matches
 from minitls.certificates.path import MAX_DEPTH, PathBuilder, allows
-from minitls.crypto.signatures import SCHEMES, schemes_for
+from minitls.crypto.signatures import SCHEMES, SCHEMES_12, schemes_for
 from minitls.errors import Alert
 from minitls.wire.numbers import SignatureScheme
 
@@ -70,6 +70,24 @@ def leaf_schemes(leaf: x509.Certificate) -> tuple[SignatureScheme, ...]:
     return tuple(scheme.code for scheme in SCHEMES.values() if scheme.name.startswith("rsa_pss_pss") and scheme.fits(key))
 
 
+def leaf_schemes12(leaf: x509.Certificate) -> tuple[SignatureScheme, ...]:
+    """The same for TLS 1.2's ServerKeyExchange and CertificateVerify (RFC 5246 section 7.4.1.4.1)."""
+    key, pss = leaf_public_key(leaf), leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
+    return tuple(
+        scheme.code
+        for scheme in SCHEMES_12.values()
+        if scheme.fits(key) and (scheme.name.startswith("rsa_pss_pss") == pss or not scheme.name.startswith("rsa"))
+    )
+
+
+def may_encipher(leaf: x509.Certificate) -> bool:
+    """Whether static RSA may use this leaf's key (RFC 5246 section 7.4.2): keyEncipherment, where there is a keyUsage at all."""
+    try:
+        return leaf.extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment
+    except x509.ExtensionNotFound:
+        return True
+
+
 def verify_chain(
     anchors: Anchors, chain: Sequence[bytes | x509.Certificate], server_name: str | None, at: datetime, *, client: bool
 ) -> list[x509.Certificate]:
@@ -98,11 +116,11 @@ def verify_chain(
 def _by_the_webs_rules(
     anchors: Anchors, certificates: Sequence[x509.Certificate], server_name: str, at: datetime
 ) -> list[x509.Certificate] | None:
-    """pyca/cryptography's verdict: a path, or None where it has none.  It limits the signatures that it checks, as ours does."""
+    """pyca/cryptography's verdict: a path, or None where it has none.  It too limits the signatures that it checks."""
     if anchors.store is None:
         return None
     subject = x509.IPAddress(ipaddress.ip_address(server_name)) if is_address(server_name) else x509.DNSName(server_name)
-    builder = verification.PolicyBuilder().store(anchors.store).time(at).max_chain_depth(MAX_DEPTH)
+    builder = verification.PolicyBuilder().store(anchors.store).time(at).max_chain_depth(MAX_DEPTH - 2)
     try:
         for ca in certificates[1:]:
             check_key(ca, ca=True)  # it has no upper limit for RSA

@@ -23,6 +23,7 @@ STYLES = {
     "application": "green",
     "time": "bright_black",
     "name": "bold",
+    "field": "bright_blue",
     "why": "magenta",
     "alert": "bold red",
     "dim": "bright_black",

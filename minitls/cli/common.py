@@ -6,7 +6,7 @@ import argparse
 import difflib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -59,10 +59,19 @@ class Parser(argparse.ArgumentParser):
     def _guess(self, message: str) -> str:
         if message.startswith("unrecognized arguments: "):
             wrong = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
-            return did_you_mean(wrong, [option for action in self._actions for option in action.option_strings])
+            return did_you_mean(wrong, list(_options(self)))
         if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             return did_you_mean(choice[1], re.split(r"[ ,']+", choice[2]))
         return ""
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """All options of a parser and of those below it."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _options(below)
 
 
 def did_you_mean(wrong: str, known: Sequence[str]) -> str:
@@ -83,8 +92,8 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what may be spoken", "Names are IANA's, in any case, best first, with commas between them.")
-    group.add_argument("--policy", choices=("modern", "intermediate"), default="intermediate", help="where to start from")
-    group.add_argument("--tls", metavar="VERSIONS", type=words, help="versions: 1.3")
+    group.add_argument("--policy", choices=("modern", "intermediate", "legacy"), default="intermediate", help="where to start from")
+    group.add_argument("--tls", metavar="VERSIONS", type=words, help="versions: 1.3, 1.2")
     group.add_argument("--groups", metavar="NAMES", type=words, help="key exchanges: X25519MLKEM768,x25519,secp256r1")
     group.add_argument("--ciphers", metavar="NAMES", type=words, help="cipher suites: TLS_AES_128_GCM_SHA256")
     group.add_argument("--sigalgs", metavar="NAMES", type=words, help="signature schemes: ecdsa_secp256r1_sha256,ed25519")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from minitls.cli.common import DONE, add_output_options, add_policy_options, key
 
 if TYPE_CHECKING:
     from minitls.cli.screen import Screen
+    from minitls.config import Policy
     from minitls.info import ConnectionInfo
     from minitls.trace.recording import Recording
 
@@ -44,6 +46,9 @@ examples:
   minitls demo --trace                     the same as the RFC draws it
   minitls demo --groups x25519             without post-quantum cryptography
   minitls demo --sigalgs mldsa65           with post-quantum certificates, too
+  minitls demo --tls 1.2                   the handshake of 2008: ECDHE, and a certificate that all can see
+  minitls demo --tls 1.2 --policy legacy --kex rsa
+                                           the textbooks' own: the premaster secret under the server's public key
   minitls demo --key-log keys.txt          and record it with Wireshark on the loopback interface
 """
 
@@ -53,6 +58,12 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("demo", description=about, epilog=EXAMPLES)
     add_output_options(parser)
     add_policy_options(parser)
+    parser.add_argument(
+        "--kex",
+        type=str.lower,
+        choices=("ecdhe", "dhe", "rsa", "psk"),
+        help="TLS 1.2's key exchange: where its premaster secret comes from (all but ecdhe: with --policy legacy)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,6 +90,17 @@ def run(args: argparse.Namespace) -> int:
     return DONE
 
 
+def with_key_exchange(chosen: Policy, kind: str) -> Policy:
+    """The policy with nothing but TLS 1.2's suites of one key exchange.  Raises Misuse where it has none."""
+    from minitls.crypto.suites12 import SUITES_12
+    from minitls.errors import Misuse
+
+    suites = tuple(code for code in chosen.cipher_suites if code in SUITES_12 and SUITES_12[int(code)].key_exchange == kind)
+    if not suites:
+        raise Misuse(f"this policy has no suite with {kind}: add --policy legacy")
+    return chosen.replace(versions=("TLSv1.2",), cipher_suites=suites)
+
+
 async def play(args: argparse.Namespace, client: Recording, server: Recording) -> tuple[ConnectionInfo, ConnectionInfo]:
     """Make the certificates, start the server, be the client.  Raises what either of them raises."""
     import minitls
@@ -86,7 +108,12 @@ async def play(args: argparse.Namespace, client: Recording, server: Recording) -
     from minitls.cli.net import Session, Target, dial
 
     chosen = policy(args)
+    if args.kex is not None:
+        chosen = with_key_exchange(chosen, args.kex.upper())
+    psk = hashlib.sha256(b"a secret that both have").digest() if args.kex == "psk" else None
     key = KEYS.get(getattr(chosen.signature_schemes[0], "name", ""), "p256") if args.sigalgs else "p256"
+    if args.kex in ("rsa", "dhe"):
+        key = "rsa2048"
     authority = Authority.create("minitls demo CA", key=key)
     credential = authority.issue(SITE, key=key).credential()
     answered: asyncio.Future[ConnectionInfo] = asyncio.get_running_loop().create_future()
@@ -106,10 +133,20 @@ async def play(args: argparse.Namespace, client: Recording, server: Recording) -
         answered.cancel()  # the client says what went wrong
 
     theirs = minitls.ServerConfig(
-        credentials=(credential,), alpn=(PROTOCOL,), policy=chosen, observer=server, key_log=server.note_secret
+        credentials=(credential,),
+        alpn=(PROTOCOL,),
+        policy=chosen,
+        observer=server,
+        key_log=server.note_secret,
+        psk=None if psk is None else lambda identity: psk,
     )
     ours = minitls.ClientConfig(
-        trust=authority.trust(), alpn=(PROTOCOL,), policy=chosen, observer=client, key_log=key_log(args, client.note_secret)
+        trust=authority.trust(),
+        alpn=(PROTOCOL,),
+        policy=chosen,
+        observer=client,
+        key_log=key_log(args, client.note_secret),
+        psk=None if psk is None else lambda hint: (b"the demo's client", psk),
     )
     listening = await minitls.start_server(serve, "127.0.0.1", 0, config=theirs, handshake_failed=failed)
     async with listening:
@@ -129,13 +166,15 @@ async def play(args: argparse.Namespace, client: Recording, server: Recording) -
 
 def show(screen: Screen, client: Recording, server: Recording) -> None:
     """The whole story, from TCP's handshake to what somebody on the way has seen of it."""
-    from minitls.trace.story import milliseconds, on_the_way, tell
+    from minitls.trace import story12
+    from minitls.trace.story import Story, milliseconds, on_the_way, tell
 
     steps = tell(client, other=server)
+    version = "TLS 1.2" if story12.spoken(Story(client, server)) else "TLS 1.3"
     took = client.timeline[-1].at - client.started
     screen.banner(
         "How HTTPS works",
-        f"A client and a server on this machine have just talked over TLS 1.3, in {milliseconds(took)}. This is what they said, "
+        f"A client and a server on this machine have just talked over {version}, in {milliseconds(took)}. This is what they said, "
         f"step by step; every number below is from that conversation. The server calls itself {SITE}. The client has been told to "
         "trust the “minitls demo CA”, as your computer has been told to trust some hundred others.",
     )

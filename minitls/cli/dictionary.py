@@ -78,12 +78,14 @@ def _read(text: str) -> Iterator[Entry]:
 def _suite_12(code: int, name: str) -> Entry:
     """TLS 1.2's suites name their parts; RFC 9325 and its successors say what became of each."""
     exchange, _, rest = name.partition("_WITH_")
-    how, _, signer = exchange.partition("_")
+    how, _, signer = (exchange, "", "") if exchange.endswith("PSK") else exchange.partition("_")
     cipher, _, last = rest.rpartition("_")
     if last not in ("SHA", "SHA256", "SHA384", "MD5"):
         cipher, last = rest, ""  # CCM has no hash in its name
     parts = {
         "NULL": "no key exchange at all",
+        "PSK": "a secret that both sides had before",
+        "ECDHE_PSK": "fresh Diffie-Hellman on an elliptic curve, with a secret that both sides had before",
         "RSA": "the client encrypts a secret with the server's RSA key",
         "DHE": f"fresh Diffie-Hellman with large numbers, signed by {signer}",
         "ECDHE": f"fresh Diffie-Hellman on an elliptic curve, signed by {signer}",
@@ -106,6 +108,7 @@ def _status_12(how: str, cipher: str) -> str:
         (cipher == "DES_CBC", "must not be used: RFC 9325"),
         (how == "RSA", "must not be used: RFC 10015, no forward secrecy"),
         (how == "DHE", "must not be used: RFC 10015"),
+        (how == "PSK", "no forward secrecy"),
         ("CBC" in cipher, "not recommended: RFC 9325"),
         (cipher.endswith("CCM_8"), "not for general use"),
         (cipher.endswith("GCM"), "recommended there: RFC 9325"),

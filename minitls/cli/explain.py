@@ -118,12 +118,15 @@ def _offered(attribute: str, table: str, option: str) -> Any:
         from minitls.crypto.groups import GROUPS
         from minitls.crypto.signatures import SCHEMES
         from minitls.crypto.suites import SUITES
+        from minitls.crypto.suites12 import SUITES_12
 
         if code in getattr(Policy.intermediate, attribute):
             return "has it, on by default"
         if attribute == "signature_schemes" and code in (Policy.intermediate.certificate_signature_schemes or ()):
-            return "has it, in certificates only"
+            return "has it, in certificates and in TLS 1.2"
         tables: dict[str, Any] = {"groups": GROUPS, "schemes": SCHEMES, "suites": SUITES}
+        if attribute == "cipher_suites" and code in SUITES_12:
+            return "has it, for old peers: --policy legacy"
         return f"has it, off by default: {option}" if code in tables[table] else "does not have it"
 
     return answer
@@ -143,6 +146,15 @@ def _extension(code: int) -> str:
         X.certificate_authorities,
         X.signature_algorithms_cert,
         X.key_share,
+        X.status_request,
+        X.signed_certificate_timestamp,
+        X.max_fragment_length,
+        X.record_size_limit,
+        X.ec_point_formats,
+        X.extended_master_secret,
+        X.encrypt_then_mac,
+        X.session_ticket,
+        X.renegotiation_info,
     }
     if code in used:
         return "has it"
@@ -151,13 +163,14 @@ def _extension(code: int) -> str:
 
 def _message(code: int) -> str:
     from minitls.wire.messages import MESSAGES
+    from minitls.wire.messages12 import MESSAGES_12
     from minitls.wire.numbers import HandshakeType
 
     if code == HandshakeType.new_session_ticket:
-        return "takes it, and does not come back with it yet"
+        return "takes it; comes back with TLS 1.2's, not yet with TLS 1.3's"
     if code == HandshakeType.end_of_early_data:
         return "does not have it"
-    return "has it" if code in MESSAGES or code == HandshakeType.message_hash else "does not have it"
+    return "has it" if code in MESSAGES or code in MESSAGES_12 or code == HandshakeType.message_hash else "does not have it"
 
 
 def _alert(code: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import stat
 from datetime import UTC, datetime
 from html import escape
@@ -94,8 +95,9 @@ def _quoted(name: str) -> str:
 
 
 def _file(path: Path) -> Reply:
-    file: BinaryIO = path.open("rb")
-    found = path.stat()
+    # Not blocking: to open a pipe waits for somebody who writes to it.
+    file: BinaryIO = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    found = os.stat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         file.close()
         return Reply.error(HTTPStatus.NOT_FOUND)

@@ -91,7 +91,7 @@ async def serve_http(
         finally:
             if reply.file is not None:
                 reply.file.close()
-        log(str(request), reply.status, reply.size)
+        log(str(request), reply.status, 0 if request.method == "HEAD" else reply.size)
         if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
             return
         connection.start_next_cycle()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from importlib import resources
 
+from minitls.cli.dictionary import by_code
 from minitls.info import ConnectionInfo
 from minitls.trace.figure import figure
 from minitls.trace.json import connection
@@ -92,12 +93,12 @@ def _offered(info: ConnectionInfo) -> list[tuple[str, str]]:
     extensions = hello.extensions
     shares = [entry.group for entry in extensions.get(ExtensionType.key_share, ())]
 
-    def names(registry: type[CipherSuite | NamedGroup | SignatureScheme], codes: Iterable[int]) -> str:
+    def names(registry: type[NamedGroup | SignatureScheme], codes: Iterable[int]) -> str:
         return ", ".join(name_of(registry, code) for code in codes if not is_grease(code)) or "none"
 
     return [
         ("versions", ", ".join(version_name(code) for code in hello.versions if not is_grease(code))),
-        ("cipher suites", names(CipherSuite, hello.cipher_suites)),
+        ("cipher suites", ", ".join(_suite(code) for code in hello.cipher_suites if not is_grease(code))),
         ("key exchanges", names(NamedGroup, extensions.get(ExtensionType.supported_groups, ()))),
         ("key shares for", names(NamedGroup, shares)),
         ("signatures", names(SignatureScheme, extensions.get(ExtensionType.signature_algorithms, ()))),
@@ -109,11 +110,16 @@ def _offered(info: ConnectionInfo) -> list[tuple[str, str]]:
     ]
 
 
+def _suite(code: int) -> str:
+    """The dictionary knows more names than the registry of what we speak."""
+    return next((entry.name for entry in by_code(code, "suite")), name_of(CipherSuite, code))
+
+
 def _step(number: int, step: Step) -> str:
     arrows = "\n".join(_arrow(arrow) for arrow in step.arrows)
     text = "\n".join(f"<p>{_text(paragraph)}" for paragraph in step.text)
     clock = "" if step.at is None else f" <small>{milliseconds(step.at)}</small>"
-    return f"""<section><h3>{number}. {escape(step.title)}{clock}</h3>
+    return f"""<section><h3><span>{number}. {escape(step.title)}</span>{clock}</h3>
 {arrows}
 {text}
 <table>{_rows(step.facts)}</table></section>"""

@@ -64,7 +64,7 @@ class Screen(Protocol):
 
 def screen_for(stream: TextIO) -> Screen:
     """The screen for this stream."""
-    if wants_colour(stream):
+    if wants_colour(stream) and glyphs_for(stream) is UNICODE:
         try:
             from minitls.cli.colour import ColourScreen
         except ImportError:  # rich is not installed

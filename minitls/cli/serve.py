@@ -221,8 +221,13 @@ class Service:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]
-        if not task.cancelled() and (error := task.exception()) is not None and not self._stop.done():
-            self._stop.set_exception(error)  # a bug, or stdout is gone: not this visitor's affair
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, BrokenPipeError) and not self._stop.done():
+            self._stop.set_exception(error)  # nobody reads our stdout or stderr any more
+        elif error is not None:
+            # A fault of our own: loud, but one visitor shall not end it for all.
+            context = {"message": "a connection was not served to its end", "exception": error, "task": task}
+            task.get_loop().call_exception_handler(context)
 
     async def _connection(self, transport: asyncio.Transport) -> None:
         """Handshake, application, goodbye; what the peer does wrong is one line in the log."""

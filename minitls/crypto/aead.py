@@ -83,6 +83,8 @@ AES_128_GCM = AEAD("AES-128-GCM", 16, 16, AESGCM, GCM_LIMIT)
 AES_256_GCM = AEAD("AES-256-GCM", 32, 16, AESGCM, GCM_LIMIT)
 CHACHA20_POLY1305 = AEAD("ChaCha20-Poly1305", 32, 16, ChaCha20Poly1305, CHACHA20_LIMIT)
 AES_128_CCM = AEAD("AES-128-CCM", 16, 16, partial(AESCCM, tag_length=16), CCM_LIMIT)
+AES_256_CCM = AEAD("AES-256-CCM", 32, 16, partial(AESCCM, tag_length=16), CCM_LIMIT)
 # The short tag changes how easy it is to forge, not how long the plaintext stays secret (RFC 9147 appendix B.3), and
 # TLS ends the connection at the first record that does not open.
 AES_128_CCM_8 = AEAD("AES-128-CCM-8", 16, 8, partial(AESCCM, tag_length=8), CCM_LIMIT)
+AES_256_CCM_8 = AEAD("AES-256-CCM-8", 32, 8, partial(AESCCM, tag_length=8), CCM_LIMIT)

@@ -172,6 +172,11 @@ class FiniteField(Group):
         self.bits = bits
         self.fudge = fudge
 
+    @property
+    def prime(self) -> int:
+        """p of RFC 7919 appendix A."""
+        return _field(self.bits, self.fudge).prime
+
     def generate(self) -> KeyShare:
         field = _field(self.bits, self.fudge)
         key = field.parameters.generate_private_key()
@@ -295,3 +300,6 @@ GROUPS: Mapping[int, Group] = {
         FiniteField(NamedGroup.ffdhe4096, 4096, 5736041),
     )
 }
+
+CURVES = frozenset(code for code, group in GROUPS.items() if isinstance(group, (Montgomery, Weierstrass)))
+"""What TLS 1.2 has for ECDHE: RFC 9851 keeps the hybrids out of it."""

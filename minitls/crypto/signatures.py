@@ -139,15 +139,15 @@ class RsaPkcs1(Scheme):
 class Ecdsa(Scheme):
     """ECDSA; in TLS 1.3 each hash goes with one curve.  Signatures are DER (RFC 3279 section 2.2.3)."""
 
-    __slots__ = ("curve", "hash")
+    __slots__ = ("curves", "hash")
 
-    def __init__(self, code: SignatureScheme, algorithm: hashes.HashAlgorithm, curve: type[ec.EllipticCurve]) -> None:
+    def __init__(self, code: SignatureScheme, algorithm: hashes.HashAlgorithm, *curves: type[ec.EllipticCurve]) -> None:
         super().__init__(code)
         self.hash = algorithm
-        self.curve = curve
+        self.curves = curves
 
     def fits(self, public_key: PublicKeyTypes) -> bool:
-        return isinstance(public_key, ec.EllipticCurvePublicKey) and isinstance(public_key.curve, self.curve)
+        return isinstance(public_key, ec.EllipticCurvePublicKey) and isinstance(public_key.curve, self.curves)
 
     def _sign(self, private_key: Any, data: bytes) -> bytes:
         signature: bytes = private_key.sign(data, ec.ECDSA(self.hash))
@@ -221,3 +221,12 @@ SCHEMES: Mapping[int, Scheme] = {
         RsaPkcs1(SignatureScheme.rsa_pkcs1_sha512, _SHA512),
     )
 }
+
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+
+SCHEMES_12: Mapping[int, Scheme] = {
+    scheme.code: Ecdsa(scheme.code, scheme.hash, *_CURVES) if isinstance(scheme, Ecdsa) else scheme
+    for scheme in SCHEMES.values()
+    if not scheme.name.startswith("mldsa")
+}
+"""For handshakes of TLS 1.2 (RFC 5246 section 7.4.1.4.1): a hash goes with any curve, RSASSA-PKCS1-v1_5 signs, ML-DSA does not."""

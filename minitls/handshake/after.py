@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
 from minitls.errors import Alert, PeerMisbehaved
-from minitls.wire.hello import Message
+from minitls.wire.hello import ClientHello, Message
 from minitls.wire.messages import KeyUpdate, NewSessionTicket
+from minitls.wire.messages12 import HelloRequest
 from minitls.wire.numbers import KeyUpdateRequest
 
 
@@ -16,6 +17,9 @@ class Established(Protocol):
 
     def peer_updated_keys(self, requested: bool) -> Any:
         """Read under the next key; ``requested``: and write under it soon."""
+
+    def refuse_renegotiation(self) -> None:
+        """TLS 1.2: the peer asks for a new handshake, and gets none."""
 
     def ticket_received(self, ticket: NewSessionTicket) -> Any:
         """Offer the ticket to the application."""
@@ -40,10 +44,19 @@ def receive_new_session_ticket(connection: Established, message: Message) -> Any
     return connection.ticket_received(message)
 
 
+def refuse_renegotiation(connection: Established, message: Message) -> None:
+    """RFC 5246 section 7.4.1.1 and RFC 5746: renegotiation has been attacked, and is refused with no_renegotiation."""
+    connection.refuse_renegotiation()
+
+
 Handler: TypeAlias = Callable[[Established, Message], Any]
 
 AFTER: Mapping[Literal["client", "server"], Mapping[type[Message], Handler]] = {
     "client": {KeyUpdate: receive_key_update, NewSessionTicket: receive_new_session_ticket},
     "server": {KeyUpdate: receive_key_update},
+}
+AFTER_12: Mapping[Literal["client", "server"], Mapping[type[Message], Handler]] = {
+    "client": {HelloRequest: refuse_renegotiation},
+    "server": {ClientHello: refuse_renegotiation},
 }
 """By role, what may come.  A client that did not offer post_handshake_auth gets no CertificateRequest (section 4.6.2)."""

@@ -6,7 +6,7 @@ PeerKey can check a CertificateVerify."""
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,10 @@ from minitls.crypto.signatures import SCHEMES, signed_content
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.wire.codec import Extensions
+from minitls.wire.extensions import CertificateStatus
 from minitls.wire.messages import Certificate, CertificateEntry, CertificateVerify, Finished
-from minitls.wire.numbers import SignatureScheme, name_of
+from minitls.wire.numbers import CertificateStatusType, SignatureScheme, name_of
+from minitls.wire.numbers import ExtensionType as X
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
@@ -32,22 +34,39 @@ class PeerKey:
 
     public_key: Any
     schemes: tuple[SignatureScheme, ...]
+    is_rsa: bool
+    may_encipher: bool
 
 
-def verify_chain(hs: Handshake, config: ClientConfig | ServerConfig, certificate: Certificate) -> Flow[PeerKey]:
-    """Section 4.4.2.4: the peer's chain against our trust, its name, and what the application adds.  Raises CertificateError."""
-    from minitls.certificates.trust import TrustStore
-    from minitls.certificates.verify import leaf_public_key, leaf_schemes, parse_leaf
+def verify_chain(
+    hs: Handshake, config: ClientConfig | ServerConfig, certificate: Certificate, asked: Container[int] = ()
+) -> Flow[PeerKey]:
+    """Section 4.4.2.4: the peer's chain against our trust, its name, and what the application adds.  Raises CertificateError.
 
+    ``asked``: the extensions that the peer may answer beside a certificate (section 4.4.2).
+    """
     for entry in certificate.certificate_list:
-        if entry.extensions:
+        if any(kind not in asked for kind in entry.extensions):
             raise PeerMisbehaved(
                 Alert.unsupported_extension,
                 "a certificate comes with extensions that we did not ask for",
                 rule="RFC 8446 4.4.2",
                 reason="unsolicited_extension",
             )
-    chain = certificate.chain
+    beside = certificate.certificate_list[0].extensions
+    if (status := beside.get(X.status_request)) is not None:
+        hs.info.ocsp_response = status.response
+    hs.info.scts = beside.get(X.signed_certificate_timestamp, ())
+    return verify_der_chain(hs, config, certificate.chain)
+
+
+def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: tuple[bytes, ...]) -> Flow[PeerKey]:
+    """The same for a chain without extensions, as TLS 1.2 has them."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    from minitls.certificates.trust import TrustStore
+    from minitls.certificates.verify import leaf_public_key, leaf_schemes, may_encipher, parse_leaf
+
     hs.info.peer_chain = chain
     leaf = parse_leaf(chain)
     name = hs.info.server_name if isinstance(config, ClientConfig) else None
@@ -63,7 +82,8 @@ def verify_chain(hs: Handshake, config: ClientConfig | ServerConfig, certificate
             yield from resolve(config.verify, PeerCertificates(chain, path, name))
         hs.info.verified_chain = path
         hs.chain_verified(path, name)
-    return PeerKey(leaf_public_key(leaf), leaf_schemes(leaf))
+    key = leaf_public_key(leaf)
+    return PeerKey(key, leaf_schemes(leaf), isinstance(key, RSAPublicKey), may_encipher(leaf))
 
 
 def der_of(path: Sequence[Any]) -> tuple[bytes, ...]:
@@ -99,10 +119,19 @@ def receive_proof(hs: Handshake, context: bytes, key: PeerKey, offered: Sequence
 
 
 def send_certificate(
-    hs: Handshake, context: bytes, request_context: bytes, credential: Credential, scheme: SignatureScheme
+    hs: Handshake,
+    context: bytes,
+    request_context: bytes,
+    credential: Credential,
+    scheme: SignatureScheme,
+    asked: Container[int] = (),
 ) -> Flow[None]:
     """Our Certificate and CertificateVerify; the signer may take its time."""
     entries = tuple(CertificateEntry(der, Extensions()) for der in credential.chain)
+    if X.status_request in asked and credential.ocsp_response:
+        entries[0].extensions[X.status_request] = CertificateStatus(CertificateStatusType.ocsp, credential.ocsp_response)
+    if X.signed_certificate_timestamp in asked and credential.scts:
+        entries[0].extensions[X.signed_certificate_timestamp] = credential.scts
     hs.send(Certificate(request_context, entries))
     hs.info.local_chain = credential.chain
     signature = yield from resolve(credential.sign, scheme, signed_content(context, hs.transcript.digest()))

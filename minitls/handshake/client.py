@@ -6,43 +6,70 @@ from dataclasses import dataclass
 
 from minitls.config import ClientConfig
 from minitls.crypto.groups import GROUPS, KeyShare
+from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
-from minitls.handshake import client13
-from minitls.handshake.flow import Flow, Handshake, expect
+from minitls.handshake import client12, client13
+from minitls.handshake.flow import Flow, Handshake, expect, resolve
+from minitls.handshake.fragments import offer_limits
 from minitls.handshake.negotiate import offered_schemes
+from minitls.handshake.resume12 import offerable, still_trusted
+from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions
-from minitls.wire.extensions import KeyShareEntry, ServerName
+from minitls.wire.extensions import CertificateStatusRequest, KeyShareEntry, ServerName
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, HelloRetryRequest, ServerHello
+from minitls.wire.numbers import CertificateStatusType, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
-from minitls.wire.numbers import ProtocolVersion
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A ClientHello, and the private halves of its key shares."""
+    """A ClientHello, the private halves of its key shares, and the session that it wants to resume."""
 
     hello: ClientHello
     shares: tuple[KeyShare, ...]
+    session: Session | None = None
 
 
 def client_handshake(hs: Handshake, config: ClientConfig) -> Flow[None]:
     """The client's side, whatever version it will be."""
-    offer = make_offer(config, hs.info.server_name)
+    session = yield from resumable(hs, config)
+    offer = make_offer(config, hs.info.server_name, session)
     hs.send(offer.hello)
     answer = yield from expect(ServerHello, HelloRetryRequest)
     hs.info.timing.hello_answered = config.clock()
-    check_version(offer.hello, answer)
-    yield from client13.handshake(hs, config, offer, answer)
+    if check_version(offer.hello, answer) == ProtocolVersion.TLSv1_3:
+        yield from client13.handshake(hs, config, offer, answer)
+    else:
+        assert isinstance(answer, ServerHello)
+        yield from client12.handshake(hs, config, offer, answer)
 
 
-def make_offer(config: ClientConfig, server_name: str | None) -> Offer:
+def resumable(hs: Handshake, config: ClientConfig) -> Flow[Session | None]:
+    """The session to offer: kept under this server's name, and its certificate still good."""
+    if config.session_store is None:
+        return None
+    found = yield from resolve(config.session_store.get, hs.info.session_key)
+    session = offerable(config, found, hs.info.server_name)
+    if session is None or (yield from still_trusted(config, session.chain, hs.info.server_name)):
+        return session
+    yield from resolve(config.session_store.remove, hs.info.session_key)
+    return None
+
+
+def make_offer(config: ClientConfig, server_name: str | None, session: Session | None = None) -> Offer:
     """The first ClientHello (section 4.1.2).  ``server_name``: a host name; addresses are not sent (RFC 6066 section 3)."""
     from minitls.certificates.names import is_address
 
     policy, random = config.policy, config.random
-    grease = iter(_grease(random) if config.grease else ())
-    greased = tuple(grease)
-    shares = make_shares(tuple(int(code) for code in policy.key_shares or ()))
+    greased = _grease(random) if config.grease else ()
+    tls13, tls12 = (version in policy.versions for version in (ProtocolVersion.TLSv1_3, ProtocolVersion.TLSv1_2))
+    shares = make_shares(tuple(int(code) for code in policy.key_shares or ())) if tls13 else ()
+    suites = [
+        int(code)
+        for code in policy.cipher_suites
+        if (tls12 and (config.psk is not None or code not in PSK_SUITES) if code in SUITES_12 else tls13)
+    ]
+    groups = [int(code) for code in policy.groups if tls13 or not GROUPS[int(code)].post_quantum]  # TLS 1.2 has none: RFC 9851
     entries = [KeyShareEntry(share.group.code, share.public) for share in shares]
     assert policy.certificate_signature_schemes is not None
     schemes = offered_schemes(policy)
@@ -51,27 +78,43 @@ def make_offer(config: ClientConfig, server_name: str | None) -> Offer:
         extensions[greased[3]] = b""
     if server_name is not None and not is_address(server_name):
         extensions[X.server_name] = (ServerName(0, server_name.encode("ascii")),)
-    extensions[X.supported_groups] = (*greased[1:2], *map(int, policy.groups))
+    extensions[X.supported_groups] = (*greased[1:2], *groups)
     extensions[X.signature_algorithms] = schemes
     if set(schemes) != set(policy.certificate_signature_schemes):
         extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes))
     if config.alpn:
         extensions[X.application_layer_protocol_negotiation] = tuple(name.encode("ascii") for name in config.alpn)
-    extensions[X.supported_versions] = (*greased[2:3], *map(int, policy.versions))
+    if tls12:
+        extensions[X.ec_point_formats] = (client12.UNCOMPRESSED,)
+        extensions[X.extended_master_secret] = None
+        extensions[X.renegotiation_info] = b""
+        if config.session_store is not None:
+            extensions[X.session_ticket] = session.ticket if session is not None else b""
+        if any(code in SUITES_12 and SUITES_12[int(code)].is_cbc for code in policy.cipher_suites):
+            extensions[X.encrypt_then_mac] = None
+    if config.request_staples:
+        extensions[X.status_request] = CertificateStatusRequest(CertificateStatusType.ocsp, b"", b"")
+        extensions[X.signed_certificate_timestamp] = None
+    offer_limits(config, extensions)
     if config.send_certificate_authorities and config.trust is not None:
         extensions[X.certificate_authorities] = config.trust.subjects
-    extensions[X.key_share] = (*(KeyShareEntry(code, b"\0") for code in greased[1:2]), *entries)
+    if tls13:
+        extensions[X.supported_versions] = (*greased[2:3], *map(int, policy.versions))
+        extensions[X.key_share] = (*(KeyShareEntry(code, b"\0") for code in greased[1:2]), *entries)
     if greased:
         extensions[greased[4]] = b"\0"
+    session_id = random(32) if tls13 or session is not None else b""  # middlebox compatibility mode (appendix D.4)
+    if session is not None and session.session_id:
+        session_id = session.session_id
     hello = ClientHello(
         legacy_version=ProtocolVersion.TLSv1_2,
         random=random(32),
-        legacy_session_id=random(32),  # not empty: middlebox compatibility mode (appendix D.4)
-        cipher_suites=(*greased[:1], *map(int, policy.cipher_suites)),
+        legacy_session_id=session_id,
+        cipher_suites=(*greased[:1], *suites),
         legacy_compression_methods=b"\0",
         extensions=extensions,
     )
-    return Offer(hello, shares)
+    return Offer(hello, shares, session)
 
 
 def make_shares(groups: tuple[int, ...]) -> tuple[KeyShare, ...]:
@@ -96,10 +139,10 @@ def _grease(random: object) -> tuple[int, ...]:
     return tuple(nibble << 12 | 0x0A00 | nibble << 4 | 0x000A for nibble in picked)
 
 
-def check_version(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -> None:
+def check_version(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -> ProtocolVersion:
     """Section 4.2.1: the version that the server chose is one that we offered, and no downgrade (section 4.1.3)."""
     chosen = answer.extensions.get(X.supported_versions)
-    offered = hello.extensions[X.supported_versions]
+    offered = hello.versions
     if chosen is not None:
         if chosen != ProtocolVersion.TLSv1_3 or chosen not in offered:
             raise PeerMisbehaved(
@@ -108,8 +151,8 @@ def check_version(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -
                 rule="RFC 8446 4.2.1",
                 reason="wrong_version",
             )
-        return
-    if answer.random[-8:] in (DOWNGRADE_TO_12, DOWNGRADE_TO_11):
+        return ProtocolVersion.TLSv1_3
+    if ProtocolVersion.TLSv1_3 in offered and answer.random[-8:] in (DOWNGRADE_TO_12, DOWNGRADE_TO_11):
         raise PeerMisbehaved(
             Alert.illegal_parameter,
             "somebody between us and the server took TLS 1.3 out of our offer: the server says that it has it",
@@ -123,10 +166,12 @@ def check_version(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -
             rule="RFC 8446 4.1.4",
             reason="missing_extension",
         )
+    if answer.legacy_version == ProtocolVersion.TLSv1_2 and ProtocolVersion.TLSv1_2 in offered:
+        return ProtocolVersion.TLSv1_2
     version = {v.value: str(v) for v in ProtocolVersion}.get(answer.legacy_version, f"version 0x{answer.legacy_version:04x}")
     raise PeerIncompatible(
         Alert.protocol_version,
-        f"the server speaks {version} only, and we want TLSv1.3",
+        f"the server speaks {version}, which we did not offer",
         rule="RFC 8446 4.2.1",
         reason="unsupported_protocol",
     )

@@ -18,6 +18,7 @@ from minitls.handshake.authenticate import (
     verify_chain,
 )
 from minitls.handshake.flow import Flow, Handshake, expect
+from minitls.handshake.fragments import agreed_limits
 from minitls.handshake.negotiate import choose_signature_scheme
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
@@ -191,7 +192,13 @@ def check_encrypted_extensions(hs: Handshake, config: ClientConfig, hello: Clien
     for kind in message.extensions:
         if kind not in hello.extensions or is_grease(kind):  # RFC 8701 section 3.1: nobody answers GREASE
             raise unsolicited("EncryptedExtensions", kind)
-    protocols: tuple[bytes, ...] | None = message.extensions.get(X.application_layer_protocol_negotiation)
+    check_alpn(hs, config, message.extensions)
+    hs.limit_fragments(*agreed_limits(hello.extensions, message.extensions, tls13=True))
+
+
+def check_alpn(hs: Handshake, config: ClientConfig, extensions: Extensions) -> None:
+    """RFC 7301 section 3.1: one protocol, and one of ours."""
+    protocols: tuple[bytes, ...] | None = extensions.get(X.application_layer_protocol_negotiation)
     if protocols is None:
         return
     chosen = protocols[0].decode("ascii", "backslashreplace")
@@ -223,7 +230,7 @@ def authenticate_server(
         raise PeerMisbehaved(
             Alert.decode_error, "the server's Certificate is empty", rule="RFC 8446 4.4.2.4", reason="no_certificate"
         )
-    key = yield from verify_chain(hs, config, message)
+    key = yield from verify_chain(hs, config, message, hello.extensions)
     scheme = yield from receive_proof(hs, SERVER_CONTEXT, key, hello.extensions[X.signature_algorithms])
     hs.info.signature_scheme = scheme.name
     yield from receive_finished(hs, server_secret)

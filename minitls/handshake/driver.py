@@ -20,9 +20,11 @@ from minitls.info import ConnectionInfo
 from minitls.observe import ChainVerified, ChangeCipherSpecSeen, Chosen, KeyInstalled, MessageSeen
 from minitls.record.layer import RecordLayer
 from minitls.record.protection import Opening, Sealing
+from minitls.record.protection12 import Opening12, Sealing12
 from minitls.wire.framing import Framing
 from minitls.wire.hello import ClientHello, HelloRetryRequest, Message
-from minitls.wire.messages import message_type, read_message, write_message
+from minitls.wire.messages import MESSAGES, message_type, read_message, write_message
+from minitls.wire.messages12 import MESSAGES_12, ChangeCipherSpec, HelloRequest
 from minitls.wire.numbers import ContentType
 
 EARLY_DATA_TO_SKIP = 64 * 1024
@@ -47,6 +49,8 @@ class Driver:
         "_flight",
         "_flow",
         "_framing",
+        "_hello_requested",
+        "_messages",
         "_output",
         "_records",
         "done",
@@ -74,6 +78,8 @@ class Driver:
         self._output = output
         self._flight = bytearray()
         self._expected: tuple[type[Message], ...] = ()
+        self._messages = MESSAGES
+        self._hello_requested = False
         self._flow = handshake(self, config)
         self._advance(self._flow.send, None)
 
@@ -81,7 +87,10 @@ class Driver:
 
     def receive(self, raw: bytes) -> None:
         """The peer's next handshake message, header included."""
-        kind = message_type(raw)
+        kind = message_type(raw, self._messages)
+        if kind is HelloRequest and not self._hello_requested:
+            self._hello_requested = True  # RFC 5246 section 7.4.1.1: nothing to us while we shake hands; once
+            return
         if kind not in self._expected:
             wanted = " or ".join(each.__name__ for each in self._expected)
             self._advance(
@@ -96,6 +105,16 @@ class Driver:
             opening = self._records.opening
             self._config.observer(MessageSeen(self._config.clock(), False, message, opening.name if opening else ""))
         self._advance(self._flow.send, message)
+
+    def receive_change_cipher_spec(self) -> None:
+        """TLS 1.2's, which a flow waits for like a message, though it is none (RFC 5246 section 7.1)."""
+        check_boundary(self._framing)
+        if ChangeCipherSpec not in self._expected:
+            wanted = " or ".join(each.__name__ for each in self._expected)
+            text = f"expected {wanted}, got ChangeCipherSpec"
+            error = PeerMisbehaved(Alert.unexpected_message, text, rule="RFC 5246 7.1", reason="unexpected_change_cipher_spec")
+            self._advance(self._flow.throw, error)
+        self._advance(self._flow.send, ChangeCipherSpec())
 
     def answer(self, value: Any) -> None:
         """The application's answer to ``question``."""
@@ -163,6 +182,21 @@ class Driver:
         if self._config.observer:
             self._config.observer(ChangeCipherSpecSeen(self._config.clock(), True))
 
+    def speak_tls12(self, hash_name: str) -> None:
+        self._messages = MESSAGES_12
+        self._records.tls12 = True
+        self.transcript.keep()
+        self.transcript.use(hash_name)
+
+    def change_write_cipher(self, sealing: Sealing12) -> None:
+        self.send_change_cipher_spec()
+        self._records.sealing = sealing
+        self._observe_key(True, sealing.name, sealing.suite.name)
+
+    def change_read_cipher(self, opening: Opening12) -> None:
+        self._records.opening = opening
+        self._observe_key(False, opening.name, opening.suite.name)
+
     def install_read_key(self, suite: Suite, secret: TrafficSecret) -> None:
         check_boundary(self._framing)
         self._records.opening = Opening(suite, secret)
@@ -175,8 +209,14 @@ class Driver:
 
     def _installed(self, sent: bool, suite: Suite, secret: TrafficSecret) -> None:
         self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
+        self._observe_key(sent, secret.key_log_label, suite.name)
+
+    def _observe_key(self, sent: bool, key: str, suite: str) -> None:
         if self._config.observer:
-            self._config.observer(KeyInstalled(self._config.clock(), sent, secret.key_log_label, suite.name))
+            self._config.observer(KeyInstalled(self._config.clock(), sent, key, suite))
+
+    def limit_fragments(self, send: int, receive: int) -> None:
+        self._records.max_send, self._records.max_receive = send, receive
 
     def skip_early_data(self) -> None:
         self._records.early_data_to_skip = EARLY_DATA_TO_SKIP

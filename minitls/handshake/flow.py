@@ -10,6 +10,7 @@ from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.suites import Suite
 from minitls.handshake.transcript import Transcript
 from minitls.info import ConnectionInfo
+from minitls.record.protection12 import Opening12, Sealing12
 from minitls.wire.hello import Message
 
 M = TypeVar("M", bound=Message)
@@ -51,6 +52,8 @@ Flow: TypeAlias = Generator[Expect | Resolve, Any, R]
 def expect(first: type[M], /) -> Flow[M]: ...
 @overload
 def expect(first: type[M], second: type[N], /) -> Flow[M | N]: ...
+@overload
+def expect(*types: type[Message]) -> Flow[Message]: ...
 def expect(*types: type[Message]) -> Flow[Any]:
     """Wait for the peer's next message.  Anything else is unexpected_message, thrown in here."""
     return (yield Expect(types))
@@ -78,6 +81,18 @@ class Handshake(Protocol):
 
     def install_write_key(self, suite: Suite, secret: TrafficSecret) -> None:
         """Seal what is sent from now on under this secret."""
+
+    def speak_tls12(self, hash_name: str) -> None:
+        """What comes now are TLS 1.2's messages and records; the transcript is kept, and hashed by this."""
+
+    def change_write_cipher(self, sealing: Sealing12) -> None:
+        """TLS 1.2: send ChangeCipherSpec, and seal with this from now on."""
+
+    def change_read_cipher(self, opening: Opening12) -> None:
+        """TLS 1.2: open with this from now on; the peer's ChangeCipherSpec has come."""
+
+    def limit_fragments(self, send: int, receive: int) -> None:
+        """Protected records hold at most so many bytes from now on."""
 
     def skip_early_data(self) -> None:
         """Drop 0-RTT data that was sent to us unasked (RFC 8446 section 4.2.10), up to a limit."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from minitls.config import ClientConfig, Policy, ServerConfig
-from minitls.crypto.groups import GROUPS, Group
+from minitls.crypto.groups import CURVES, GROUPS, FiniteField, Group
 from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES, Suite
+from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, PeerIncompatible
 from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme, name_of
 
@@ -41,7 +42,7 @@ def choose_version(offered: Sequence[int], policy: Policy) -> ProtocolVersion:
 def choose_cipher_suite(offered: Sequence[int], policy: Policy) -> tuple[Suite, str]:
     """The first of ours that the client offers (RFC 8446 section 4.1.1).  Raises handshake_failure."""
     for code in policy.cipher_suites:
-        if code in offered:
+        if code in offered and code in SUITES:
             return SUITES[int(code)], "first of the server's that the client offers"
     raise PeerIncompatible(
         Alert.handshake_failure,
@@ -85,7 +86,8 @@ def offered_schemes(policy: Policy) -> tuple[int, ...]:
 
 def choose_signature_scheme(schemes: Sequence[SignatureScheme], offered: Sequence[int], policy: Policy) -> SignatureScheme | None:
     """The first of a credential's schemes that we may use and that the peer accepts, or None (RFC 8446 section 4.4.2.2)."""
-    return next((scheme for scheme in schemes if scheme in offered and scheme in policy.signature_schemes), None)
+    ours = offered_schemes(policy)  # TLS 1.2 signs with certificates' schemes, too; TLS 1.3's keys have none of them
+    return next((scheme for scheme in schemes if scheme in offered and scheme in ours), None)
 
 
 def choose_credential(
@@ -94,6 +96,8 @@ def choose_credential(
     offered: Sequence[int],
     authorities: Sequence[bytes],
     policy: Policy,
+    *,
+    tls12: bool = False,
 ) -> tuple[Credential, SignatureScheme, str]:
     """A credential and the scheme to prove it with (RFC 8446 section 4.4.2.2).  Raises handshake_failure.
 
@@ -103,7 +107,7 @@ def choose_credential(
     usable = [
         (credential, scheme)
         for credential in credentials
-        if (scheme := choose_signature_scheme(credential.schemes, offered, policy)) is not None
+        if (scheme := choose_signature_scheme(credential.schemes12 if tls12 else credential.schemes, offered, policy)) is not None
     ]
     if not usable:
         raise PeerIncompatible(
@@ -122,6 +126,64 @@ def choose_credential(
     if trusted:
         usable, why = trusted, f"{why}, by an authority that the peer names"
     return *usable[0], why
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A suite, and who proves it with which signature; None for a PSK's.  ``group``: of an ephemeral exchange."""
+
+    suite: Suite12
+    credential: Credential | None
+    scheme: SignatureScheme | None
+    group: int | None
+
+
+def choose_suite12(
+    offered: Sequence[int],
+    groups: Sequence[int] | None,
+    credentials: Sequence[Credential],
+    server_name: str | None,
+    schemes: Sequence[int],
+    authorities: Sequence[bytes],
+    policy: Policy,
+    *,
+    psk: bool,
+) -> Choice:
+    """TLS 1.2's suite, with all it takes: a certificate and a group that fit (RFC 5246 section 7.4.1.3).  Raises handshake_failure.
+
+    ``groups``: the client's supported_groups, None if it sent none (RFC 8422 section 4, RFC 7919 section 4); ``psk``: whether we
+    have keys to share.
+    """
+    ours = [int(code) for code in policy.groups]
+    curves = [code for code in ours if code in CURVES and (groups is None or code in groups)]
+    fields = [code for code in ours if isinstance(GROUPS[code], FiniteField)]
+    fields = [code for code in fields if groups is None or code in groups] or fields
+    for code in policy.cipher_suites:
+        suite = SUITES_12.get(int(code)) if code in offered else None
+        if suite is None:
+            continue
+        candidates = {"ECDHE": curves, "ECDHE_PSK": curves, "DHE": fields}.get(suite.key_exchange)
+        if candidates == []:
+            continue
+        group = candidates[0] if candidates else None
+        if suite.authentication == "PSK":
+            if psk:
+                return Choice(suite, None, None, group)
+            continue
+        fitting = [c for c in credentials if c.is_rsa == (suite.authentication == "RSA")]
+        if suite.key_exchange == "RSA":
+            fitting = [c for c in fitting if c.can_decrypt]
+        try:
+            credential, scheme, _ = choose_credential(fitting, server_name, schemes, authorities, policy, tls12=True)
+        except PeerIncompatible:
+            continue
+        return Choice(suite, credential, scheme, group)
+    raise PeerIncompatible(
+        Alert.handshake_failure,
+        f"no common cipher suite that a certificate and a group of ours fit: the client offers {_names(CipherSuite, offered)}",
+        rule="RFC 5246 7.4.1.3",
+        reason="no_shared_cipher",
+    )
 
 
 def choose_alpn(offered: Sequence[str] | None, ours: Sequence[str]) -> str | None:
@@ -145,8 +207,8 @@ class Agreement:
 
     version: str
     cipher_suite: str
-    group: str
-    signature_scheme: str
+    group: str | None
+    signature_scheme: str | None
     alpn_protocol: str | None
     hello_retry: bool
     reasons: tuple[str, ...]
@@ -159,19 +221,28 @@ def negotiate(client: ClientConfig, server: ServerConfig, server_name: str | Non
     """
     ours, theirs = client.policy, server.policy
     version = choose_version([int(v) for v in ours.versions], theirs)
-    suite, suite_why = choose_cipher_suite([int(c) for c in ours.cipher_suites], theirs)
-    assert ours.key_shares is not None
-    group, retry, group_why = choose_group([int(g) for g in ours.groups], [int(g) for g in ours.key_shares], theirs)
+    suites, groups = [int(c) for c in ours.cipher_suites], [int(g) for g in ours.groups]
+    accepted = offered_schemes(ours)
+    if version != ProtocolVersion.TLSv1_3:
+        psk = server.psk is not None and client.psk is not None
+        choice = choose_suite12(suites, groups, server.credentials, server_name, accepted, (), theirs, psk=psk)
+        protocol = choose_alpn(client.alpn or None, server.alpn)
+        why = f"{choice.suite.name}: first of the server's that the client offers and a certificate and group fit"
+        group12 = None if choice.group is None else GROUPS[choice.group].name
+        scheme12 = choice.scheme.name if choice.scheme is not None and choice.suite.key_exchange != "RSA" else None
+        return Agreement(str(version), choice.suite.name, group12, scheme12, protocol, False, (why,))
+    suite, suite_why = choose_cipher_suite(suites, theirs)
+    group, retry, group_why = choose_group(groups, [int(g) for g in ours.key_shares or ()], theirs)
     protocol = choose_alpn(client.alpn or None, server.alpn)
-    _, scheme, credential_why = choose_credential(server.credentials, server_name, offered_schemes(ours), (), theirs)
+    _, scheme, credential_why = choose_credential(server.credentials, server_name, accepted, (), theirs)
     return Agreement(
-        version=str(version),
-        cipher_suite=suite.name,
-        group=group.name,
-        signature_scheme=scheme.name,
-        alpn_protocol=protocol,
-        hello_retry=retry,
-        reasons=(
+        str(version),
+        suite.name,
+        group.name,
+        scheme.name,
+        protocol,
+        retry,
+        (
             f"{suite.name}: {suite_why}",
             f"{group.name}: {group_why}",
             f"{scheme.name}: the certificate's key; {credential_why}",

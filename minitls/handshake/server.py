@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from minitls.config import ServerConfig
 from minitls.errors import Alert, PeerMisbehaved
-from minitls.handshake import server13
+from minitls.handshake import server12, server13
 from minitls.handshake.flow import Flow, Handshake, expect
 from minitls.handshake.negotiate import choose_version
 from minitls.wire.extensions import ServerName
 from minitls.wire.hello import ClientHello
 from minitls.wire.numbers import ExtensionType as X
+from minitls.wire.numbers import ProtocolVersion
 
 
 def server_handshake(hs: Handshake, config: ServerConfig) -> Flow[None]:
@@ -17,9 +18,10 @@ def server_handshake(hs: Handshake, config: ServerConfig) -> Flow[None]:
     hello = yield from expect(ClientHello)
     hs.info.client_hello_raw = hello.raw
     hs.info.timing.hello_answered = config.clock()
-    choose_version(hello.versions, config.policy)
+    version = choose_version(hello.versions, config.policy)
     hs.info.server_name = check_server_name(hello)
-    yield from server13.handshake(hs, config, hello)
+    flow = server13 if version == ProtocolVersion.TLSv1_3 else server12
+    yield from flow.handshake(hs, config, hello)
 
 
 def check_server_name(hello: ClientHello) -> str | None:

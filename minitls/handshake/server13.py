@@ -20,6 +20,7 @@ from minitls.handshake.authenticate import (
     verify_chain,
 )
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
+from minitls.handshake.fragments import answer_limits
 from minitls.handshake.negotiate import choose_alpn, choose_cipher_suite, choose_credential, choose_group, offered_schemes
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
@@ -78,10 +79,12 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
     hs.info.alpn_protocol = protocol
     hs.info.signature_scheme = scheme.name
 
-    hs.send(EncryptedExtensions(answers(hello, credential, hs.info.server_name, protocol)))
+    extensions = answers(hello, credential, hs.info.server_name, protocol)
+    hs.limit_fragments(*answer_limits(config, hello.extensions, extensions, tls13=True))
+    hs.send(EncryptedExtensions(extensions))
     if config.client_auth is not ClientAuth.none:
         hs.send(certificate_request(config))
-    yield from send_certificate(hs, SERVER_CONTEXT, b"", credential, scheme)
+    yield from send_certificate(hs, SERVER_CONTEXT, b"", credential, scheme, hello.extensions)
     send_finished(hs, server_secret)
     main_secret = handshake_secret.main_secret()
     through_server_finished = hs.transcript.digest()
@@ -213,19 +216,25 @@ def share_in(hello: ClientHello, group: Group) -> bytes:
     return next(entry.key_exchange for entry in entries if entry.group == group.code)
 
 
-def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[tuple[Credential, SignatureScheme]]:
-    """Section 4.4.2.2: the application's choice if it has one, ours among ``credentials`` otherwise."""
+def candidates(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[tuple[Credential, ...]]:
+    """The application's choice if it has one, all ``credentials`` otherwise.  Raises unrecognized_name where there is none."""
     credentials = config.credentials
     if config.select_credential is not None:
         answer = yield from resolve(config.select_credential, hello)
         credentials = credentials if answer is None else (answer,)
-    if not credentials:
+    if not credentials and config.psk is None:
         raise PeerIncompatible(
             Alert.unrecognized_name,
             f"no certificate for the name {hs.info.server_name}",
             rule="RFC 6066 3",
             reason="unrecognized_name",
         )
+    return credentials
+
+
+def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[tuple[Credential, SignatureScheme]]:
+    """Section 4.4.2.2: the credential that fits the client best, and the scheme to prove it with."""
+    credentials = yield from candidates(hs, config, hello)
     authorities = hello.extensions.get(X.certificate_authorities, ())
     schemes = hello.extensions[X.signature_algorithms]
     credential, scheme, why = choose_credential(credentials, hs.info.server_name, schemes, authorities, config.policy)

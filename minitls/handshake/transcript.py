@@ -11,16 +11,19 @@ class Transcript:
     """Messages are kept until the hash is known, and the last one until the next comes: Finished and CertificateVerify cover
     what stood *before* them."""
 
-    __slots__ = ("_hash", "_last", "_name", "_waiting")
+    __slots__ = ("_hash", "_kept", "_last", "_name", "_waiting")
 
     def __init__(self) -> None:
         self._waiting = b""
+        self._kept: bytearray | None = None
         self._last = b""
         self._hash: hashlib._Hash | None = None
         self._name = ""
 
     def add(self, raw: bytes) -> None:
         """A message's bytes, header included."""
+        if self._kept is not None:
+            self._kept += raw
         if self._hash is None:
             self._waiting += self._last
         else:
@@ -32,6 +35,19 @@ class Transcript:
         self._hash = hashlib.new(hash_name, self._waiting)
         self._name = hash_name
         self._waiting = b""
+
+    def keep(self) -> None:
+        """Keep the messages themselves: TLS 1.2's CertificateVerify signs them with a hash of its own (RFC 5246 section 7.4.8)."""
+        self._kept = bytearray(self._waiting + self._last)
+
+    def messages(self) -> bytes:
+        """All messages, once :meth:`keep` was called."""
+        return bytes(self._kept or b"")
+
+    def messages_before_last(self) -> bytes:
+        """All messages but the last one added."""
+        kept = self.messages()
+        return kept[: len(kept) - len(self._last)]
 
     def digest(self) -> bytes:
         """Over all messages."""

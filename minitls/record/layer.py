@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.record.protection import HEADER, MAX_CIPHERTEXT, MAX_PLAINTEXT, Opening, Sealing
+from minitls.record.protection12 import MAX_CIPHERTEXT as MAX_CIPHERTEXT_12
+from minitls.record.protection12 import Opening12, Sealing12
 from minitls.wire.numbers import ContentType, name_of
 
 MAX_EMPTY_RECORDS = 32
@@ -18,6 +20,8 @@ class RecordLayer:
     ``opening``/``sealing``: the protection of each direction; None while it is plaintext.
     ``change_cipher_spec_allowed``: whether the peer may send one now, to be dropped: from the first ClientHello to the peer's
     Finished (RFC 8446 section 5).
+    ``tls12``: every record is protected once there is a key, its type is in the open, and ChangeCipherSpec means something.
+    ``max_send``, ``max_receive``: bytes of content that a protected record may hold.
     ``empty_records``: how many came in a row.
     ``early_data_to_skip``: bytes of 0-RTT records that may yet be dropped (RFC 8446 section 4.2.10).
     """
@@ -27,14 +31,19 @@ class RecordLayer:
         "change_cipher_spec_allowed",
         "early_data_to_skip",
         "empty_records",
+        "max_receive",
+        "max_send",
         "opening",
         "sealing",
         "started",
+        "tls12",
     )
 
     def __init__(self) -> None:
-        self.opening: Opening | None = None
-        self.sealing: Sealing | None = None
+        self.opening: Opening | Opening12 | None = None
+        self.sealing: Sealing | Sealing12 | None = None
+        self.tls12 = False
+        self.max_send = self.max_receive = MAX_PLAINTEXT
         self.change_cipher_spec_allowed = False
         self.early_data_to_skip = 0
         self.started = False
@@ -54,8 +63,10 @@ class RecordLayer:
         if not self.started:
             self._check_first(view, start)
         kind, length = header[0], (header[3] << 8) | header[4]
-        protected = self.opening is not None and kind == ContentType.application_data
-        if length > (MAX_CIPHERTEXT if kind == ContentType.application_data else MAX_PLAINTEXT):
+        protected = self.opening is not None and (kind == ContentType.application_data or self.tls12)
+        if length > (
+            MAX_CIPHERTEXT_12 if self.tls12 else MAX_CIPHERTEXT if kind == ContentType.application_data else MAX_PLAINTEXT
+        ):
             raise PeerMisbehaved(Alert.record_overflow, f"a record of {length} bytes is too long", rule="RFC 8446 5.1")
         body = start + HEADER
         end = body + length
@@ -69,6 +80,9 @@ class RecordLayer:
             assert self.opening is not None
             kind, content = self.opening.open(header, view[body:end])
             self.early_data_to_skip = 0
+            if len(content) > self.max_receive:
+                text = f"a record holds {len(content)} bytes, and {self.max_receive} were agreed on"
+                raise PeerMisbehaved(Alert.record_overflow, text, rule="RFC 8449 4")
             self.check_content(kind, content)
         else:
             content = bytes(view[body:end])
@@ -77,7 +91,7 @@ class RecordLayer:
 
     def _opens(self, header: bytes, body: memoryview) -> bool:
         """Whether a record is under our key, and so not under the early data's that we do not have."""
-        return self.opening is not None and self.opening.opens(header, body)
+        return isinstance(self.opening, Opening) and self.opening.opens(header, body)
 
     def check_content(self, kind: int, content: bytes) -> None:
         """What was opened must be of a kind that is protected, and empty only as application data (RFC 8446 section 5.4)."""
@@ -101,7 +115,7 @@ class RecordLayer:
             )
 
     def _check_plaintext(self, kind: int, content: bytes) -> None:
-        if kind == ContentType.change_cipher_spec:
+        if kind == ContentType.change_cipher_spec and not self.tls12:
             self._change_cipher_specs += 1
             if content != b"\x01" or not self.change_cipher_spec_allowed or self._change_cipher_specs > MAX_CHANGE_CIPHER_SPECS:
                 raise PeerMisbehaved(
@@ -115,7 +129,8 @@ class RecordLayer:
         # over it has them, and a close_notify that anybody could have written must not end the data.
         without_keys = self.opening is None or (self.change_cipher_spec_allowed and not self.opening.records)
         plaintext_alert = kind == ContentType.alert and without_keys
-        plaintext_handshake = kind == ContentType.handshake and self.opening is None
+        wanted = (ContentType.handshake, ContentType.change_cipher_spec) if self.tls12 else (ContentType.handshake,)
+        plaintext_handshake = kind in wanted and self.opening is None
         if not plaintext_alert and not plaintext_handshake:
             raise PeerMisbehaved(
                 Alert.unexpected_message,
@@ -140,7 +155,8 @@ class RecordLayer:
 
     def write(self, kind: int, content: bytes, pad_to: int = 0, version: int = 0x0303) -> bytes:
         """Records for this content, as many as it takes."""
-        pieces = [content[at : at + MAX_PLAINTEXT] for at in range(0, len(content), MAX_PLAINTEXT)]
+        step = MAX_PLAINTEXT if self.sealing is None else self.max_send
+        pieces = [content[at : at + step] for at in range(0, len(content), step)]
         if self.sealing is not None:
             return b"".join(self.sealing.seal(kind, piece, pad_to) for piece in pieces)
         start = bytes((kind,)) + version.to_bytes(2, "big")

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from minitls.certificates.verify import parse_leaf
-from minitls.errors import CertificateError
+from minitls.certificates.faults import PARSE_ERRORS, read_der
 from minitls.trace.values import count, safe
 
 _SUBJECT_ALT_NAME = "2.5.29.17"
@@ -54,7 +53,7 @@ class Card:
 def card(der: bytes) -> Card | None:
     """The card of a certificate; None for bytes that are none."""
     try:
-        certificate = parse_leaf((der,))
+        certificate = read_der(der)
         key = _key(certificate.public_key())
         subject_alt = next((e.value for e in certificate.extensions if e.oid.dotted_string == _SUBJECT_ALT_NAME), ())
         names: Any = subject_alt
@@ -72,7 +71,7 @@ def card(der: bytes) -> Card | None:
             not_after=certificate.not_valid_after_utc,
             self_issued=certificate.subject == certificate.issuer,
         )
-    except (CertificateError, ValueError, TypeError):
+    except PARSE_ERRORS:
         return None
 
 

@@ -112,7 +112,7 @@ def _name(message: Message) -> str:
         return "Certificate (empty)"
     if isinstance(message, KeyUpdate) and message.request_update == KeyUpdateRequest.update_requested:
         return "KeyUpdate (update_requested)"
-    return type(message).__name__
+    return type(message).__name__.removesuffix("12")
 
 
 def _protected(text: str, key: str) -> str:

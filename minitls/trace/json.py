@@ -17,7 +17,7 @@ from minitls.info import ConnectionInfo
 from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Chosen, DataSeen, KeyInstalled, MessageSeen
 from minitls.trace.cards import card
 from minitls.trace.recording import Entry, Recording, TcpClosed, TcpOpened, WireSeen
-from minitls.trace.values import plain
+from minitls.trace.values import name_of_message, plain
 
 SCHEMA = "minitls/1"
 
@@ -129,7 +129,7 @@ def _entry(seen: Entry, started: float) -> dict[str, Any] | None:
     """One thing that happened; None for what stands elsewhere in the document."""
     at = round(seen.at - started, 6)
     if isinstance(seen, MessageSeen):
-        name = type(seen.message).__name__
+        name = name_of_message(seen.message)
         head = {"at": at, "type": "message", "sent": seen.sent, "key": seen.key or None, "message": name}
         return head | {"size": len(seen.message.raw), "fields": plain(seen.message), "raw": seen.message.raw.hex()}
     if isinstance(seen, ChangeCipherSpecSeen):

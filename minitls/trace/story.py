@@ -15,7 +15,7 @@ from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Data
 from minitls.trace.cards import cards
 from minitls.trace.recording import RECORD_HEADER, Recording, TcpClosed, TcpOpened
 from minitls.trace.text import Protection, protection, reasons
-from minitls.trace.values import count, extension_value, protocols, safe, short, version_name
+from minitls.trace.values import count, extension_value, name_of_message, protocols, safe, short, version_name
 from minitls.trace.words import EXPOSED, FROM_WHAT, GREASE, STEPS, SUITES
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
 from minitls.wire.messages import (
@@ -27,6 +27,7 @@ from minitls.wire.messages import (
     KeyUpdate,
     NewSessionTicket,
 )
+from minitls.wire.messages12 import Certificate12
 from minitls.wire.numbers import CipherSuite, NamedGroup, SignatureScheme, is_grease, name_of
 from minitls.wire.numbers import ExtensionType as X
 
@@ -85,7 +86,7 @@ class Story:
 
     def arrow(self, entry: MessageSeen | AlertSeen | DataSeen) -> Arrow:
         if isinstance(entry, MessageSeen):
-            label = f"{type(entry.message).__name__}, {count(len(entry.message.raw), 'byte')}"
+            label = f"{name_of_message(entry.message)}, {count(len(entry.message.raw), 'byte')}"
         elif isinstance(entry, DataSeen):
             label = f"Application Data, {count(entry.size, 'byte')}"
         else:
@@ -118,8 +119,11 @@ class Story:
 
 def tell(seen: Recording, *, other: Recording | None = None) -> list[Step]:
     """The steps of a run in their order, as far as it came.  ``other``: the other side's recording, where both are ours."""
+    from minitls.trace import story12
+
     story = Story(seen, other)
-    return [step for chapter in _CHAPTERS for step in chapter(story)]
+    chapters = story12.CHAPTERS if story12.spoken(story) else _CHAPTERS
+    return [step for chapter in chapters for step in chapter(story)]
 
 
 def milliseconds(seconds: float) -> str:
@@ -155,7 +159,8 @@ def _offer(hello: ClientHello) -> Iterator[Fact]:
     extensions = hello.extensions
     if hello.server_name is not None:
         yield "site wanted", f"{safe(hello.server_name)} (server_name, or SNI: one address can be many sites)"
-    yield "versions", ", ".join(version_name(v) for v in hello.versions if not is_grease(v))
+    listed = [version_name(v) for v in extensions.get(X.supported_versions, ()) if not is_grease(v)]
+    yield "versions", ", ".join(listed) or f"{version_name(hello.legacy_version)} at the most"
     yield "ciphers", ", ".join(name_of(CipherSuite, s) for s in hello.cipher_suites if not is_grease(s))
     if X.supported_groups in extensions:
         yield "key exchanges", ", ".join(name_of(NamedGroup, g) for g in extensions[X.supported_groups] if not is_grease(g))
@@ -240,13 +245,14 @@ def certificate_request(story: Story) -> Iterator[Step]:
 
 def certificate(story: Story) -> Iterator[Step]:
     for entry, message in story.seen.messages(Certificate, by_client=False):
-        yield story.step("certificate", (entry,), list(_chain(story, message, entry.at)))
+        yield story.step("certificate", (entry,), list(chain_facts(story, message.chain, entry.at)))
 
 
-def _chain(story: Story, message: Certificate, at: float) -> Iterator[Fact]:
+def chain_facts(story: Story, chain: tuple[bytes, ...], at: float) -> Iterator[Fact]:
+    """A server's certificates, from its own up to who is trusted, and what was checked."""
     client = story.seen if story.seen.role == "client" else story.other
     verified = client.first(ChainVerified) if client is not None else None
-    path = cards(verified.path if verified is not None else message.chain)
+    path = cards(verified.path if verified is not None else chain)
     for number, found in enumerate(path):
         others = [name for name in found.names[:SHOWN] if name != found.title] if not number else []
         names = f", for {', '.join(others)}{' …' if len(found.names) > SHOWN else ''}" if others else ""
@@ -342,7 +348,7 @@ def goodbye(story: Story) -> Iterator[Step]:
         fins = [Arrow(story.seen.by_client(entry), "FIN", "tcp") for entry in story.seen.all(TcpClosed)]
         silent = "server" if story.seen.by_client(farewells[0]) else "client"
         facts = [("note", f"the {silent} gave no close_notify of its own")] if len(farewells) == 1 else []
-        yield story.step("goodbye", farewells, facts, arrows=[*map(story.arrow, farewells), *fins])
+        yield story.step("goodbye", (), facts, arrows=[*map(story.arrow, farewells), *fins], at=farewells[-1].at)
 
 
 _CHAPTERS: tuple[Callable[[Story], Iterator[Step]], ...] = (
@@ -376,5 +382,8 @@ def on_the_way(seen: Recording) -> tuple[list[str], list[str]]:
     sent, received = seen.bytes_on_wire(sent=True), seen.bytes_on_wire(sent=False)
     if sent:
         visible.append(f"how much: {count(sent, 'byte')} one way, {count(received, 'byte')} the other")
-    hidden = ["the server's certificate", "the request: the page, passwords, cookies", "the answer, every word of it"]
+    hidden = [] if seen.messages(Certificate12) else ["the server's certificate"]
+    if not hidden:
+        visible.append("the server's certificate: TLS 1.3 hides it, TLS 1.2 does not")
+    hidden += ["the request: the page, passwords, cookies", "the answer, every word of it"]
     return visible, hidden

@@ -2,7 +2,7 @@
 
 As in RFC 8446 figure 1, ``{}`` is protected under a handshake traffic secret and ``[]`` under an application traffic secret; what
 has no brackets is in the clear.  A line is a list of spans, each with a style by its meaning ("clear", "handshake", "application",
-"time", "name", "why", "alert", or "" ); who prints it decides what a meaning looks like.
+"time", "name", "field", "why", "alert", "dim", or ""); who prints it decides what a meaning looks like.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Literal, NamedTuple, TypeAlias
 from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Chosen, DataSeen, KeyInstalled, MessageSeen
 from minitls.trace.cards import cards
 from minitls.trace.recording import Entry, Role, TcpClosed, TcpOpened, WireSeen
-from minitls.trace.values import count, details, safe
+from minitls.trace.values import count, details, name_of_message, safe
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
+from minitls.wire.messages import Certificate
+from minitls.wire.messages12 import Certificate12
 from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, is_grease, name_of
 
 
@@ -66,35 +68,49 @@ class TextTrace:
         self._glyphs = glyphs
         self._start: float | None = None
         self._hello: ClientHello | None = None
+        self._tls12 = False
+        self._is_tls13 = True
 
     def __call__(self, entry: Entry) -> None:
         if isinstance(entry, WireSeen):
             return
         if self._start is None:
             self._start = entry.at
-            self._write(self._heading())
+            for line in self._heading():
+                self._write(line)
         for line in self._lines(entry):
             self._write(line)
 
-    def _heading(self) -> Line:
-        ours, theirs = ("client (we)", "server") if self._role == "client" else ("client", "server (we)")
-        return [Span(" " * CLOCK), Span(ours, "name"), Span(theirs.rjust(self._width - CLOCK - len(ours)), "name")]
+    def _heading(self) -> Iterator[Line]:
+        left, right = ("client (we)", "server") if self._role == "client" else ("client", "server (we)")
+        yield [Span(" " * CLOCK), Span(left, "name"), Span(right.rjust(self._width - CLOCK - len(left)), "name")]
+        keys = [Span("in the clear  ", "clear"), Span("{handshake keys}  ", "handshake"), Span("[application keys]", "application")]
+        yield [Span(" " * CLOCK), *keys]
 
     def _lines(self, entry: Entry) -> Iterator[Line]:
         if isinstance(entry, MessageSeen):
             yield from self._message(entry)
         elif isinstance(entry, ChangeCipherSpecSeen):
             yield self._arrow(entry.at, entry.sent, "ChangeCipherSpec", "clear")
-            yield from self._detail(entry.sent, "", "1 byte that means nothing in TLS 1.3: middleboxes want to see it")
+            meaning = (
+                "means nothing in TLS 1.3: middleboxes want to see it" if self._is_tls13 else "says: what follows is under keys"
+            )
+            yield from self._detail(entry.sent, "", f"1 byte that {meaning}")
         elif isinstance(entry, AlertSeen):
-            yield self._arrow(entry.at, entry.sent, f"Alert: {entry.name}", protection(entry.key), style="alert")
+            yield self._arrow(
+                entry.at,
+                entry.sent,
+                f"Alert: {entry.name}",
+                protection(entry.key),
+                style="" if entry.name == "close_notify" else "alert",
+            )
             yield from self._detail(entry.sent, "", self._under(2, entry.key))
         elif isinstance(entry, DataSeen):
             yield self._arrow(entry.at, entry.sent, "Application Data", protection(entry.key))
             yield from self._detail(entry.sent, "", self._under(entry.size, entry.key))
         elif isinstance(entry, KeyInstalled):
             who = self._role if entry.sent else ("server" if self._role == "client" else "client")
-            yield from self._note(entry.at, f"from now on the {who}'s records are under {entry.key} ({entry.cipher_suite})")
+            yield from self._note(entry.at, f"the {who} now writes under {entry.key} ({entry.cipher_suite})")
         elif isinstance(entry, Chosen):
             yield from self._note(entry.at, f"chosen {entry.what}: {safe(entry.value)}, {safe(entry.why)}")
         elif isinstance(entry, ChainVerified):
@@ -109,10 +125,17 @@ class TextTrace:
 
     def _message(self, entry: MessageSeen) -> Iterator[Line]:
         message = entry.message
-        yield self._arrow(entry.at, entry.sent, type(message).__name__, protection(entry.key))
+        yield self._arrow(entry.at, entry.sent, name_of_message(message), protection(entry.key))
         yield from self._detail(entry.sent, "", self._under(len(message.raw), entry.key))
         for name, value in details(message):
             yield from self._detail(entry.sent, name, value)
+        if isinstance(message, ServerHello):
+            self._is_tls13 = ExtensionType.supported_versions in message.extensions
+        if isinstance(message, (Certificate, Certificate12)):
+            for number, found in enumerate(cards(message.chain), 1):
+                yield from self._detail(entry.sent, f"  {number}", f"{found.title}, key {found.key}, {found.validity(entry.at)}")
+        if isinstance(message, ServerHello):
+            self._tls12 = ExtensionType.supported_versions not in message.extensions
         if isinstance(message, ClientHello):
             self._hello = message
         elif isinstance(message, (ServerHello, HelloRetryRequest)) and self._hello is not None and self._role == "client":
@@ -135,14 +158,14 @@ class TextTrace:
 
     def _detail(self, sent: bool, name: str, value: str) -> Iterator[Line]:
         indent = CLOCK + 2 + (0 if sent == (self._role == "client") else SERVER_DETAILS)
-        column = max(NAMES, len(name) + 1) if name else 0
-        room = max(self._width - indent - column, 24)
-        pieces = textwrap.wrap(value, room, break_on_hyphens=False) or [""]
-        if not name:
-            yield from ([Span(" " * indent), Span(piece, "dim")] for piece in pieces)
-            return
-        yield [Span(" " * indent), Span(name.ljust(column), "name"), Span(pieces[0])]
-        yield from ([Span(" " * (indent + column)), Span(piece)] for piece in pieces[1:])
+        column = indent + (NAMES if name else 0)
+        pieces = textwrap.wrap(value, self._width - column, break_on_hyphens=False)
+        if len(name) >= NAMES:
+            yield [Span(" " * indent), Span(name, "field")]
+        elif name:
+            first = pieces.pop(0) if pieces else ""
+            yield [Span(" " * indent), Span(name.ljust(NAMES), "field"), Span(first)]
+        yield from ([Span(" " * column), Span(piece, "" if name else "dim")] for piece in pieces)
 
     def _note(self, at: float, text: str) -> Iterator[Line]:
         first, *more = textwrap.wrap(text, self._width - CLOCK - 2, break_on_hyphens=False)

@@ -15,6 +15,13 @@ from minitls.wire.codec import Extensions, Structure
 from minitls.wire.extensions import KeyShareEntry, OfferedPsks
 from minitls.wire.hello import HELLO_RETRY_REQUEST_RANDOM, ClientHello, HelloRetryRequest, Message, ServerHello
 from minitls.wire.messages import Certificate, CertificateRequest, CertificateVerify, Finished, KeyUpdate, NewSessionTicket
+from minitls.wire.messages12 import (
+    Certificate12,
+    CertificateRequest12,
+    ClientKeyExchange,
+    NewSessionTicket12,
+    ServerKeyExchange,
+)
 from minitls.wire.numbers import (
     CipherSuite,
     ExtensionType,
@@ -35,6 +42,11 @@ def safe(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def name_of_message(message: Message) -> str:
+    """The RFC's name; what TLS 1.2 has otherwise than TLS 1.3 bears the same one."""
+    return type(message).__name__.removesuffix("12")
 
 
 def short(data: bytes, show: int = 8) -> str:
@@ -134,11 +146,19 @@ def details(message: Message) -> list[Detail]:
             ("random", "the one that says: HelloRetryRequest" if retry else short(message.random)),
             ("cipher_suite", name_of(CipherSuite, message.cipher_suite)),
         ]
-    elif isinstance(message, Certificate):
+    elif isinstance(message, (Certificate, Certificate12)):
         sizes = ", ".join(f"{len(der):,}" for der in message.chain)
         found.append(("certificate_list", f"{count(len(message.chain), 'certificate')} ({sizes} bytes)" if sizes else "empty"))
     elif isinstance(message, CertificateVerify):
         found += [("algorithm", name_of(SignatureScheme, message.algorithm)), ("signature", short(message.signature))]
+    elif isinstance(message, ServerKeyExchange):
+        found.append(("parameters", short(message.parameters)))
+    elif isinstance(message, ClientKeyExchange):
+        found.append(("exchange_keys", short(message.exchange_keys)))
+    elif isinstance(message, CertificateRequest12):
+        found.append(("supported_signature_algorithms", _names(SignatureScheme, message.supported_signature_algorithms)))
+    elif isinstance(message, NewSessionTicket12):
+        found += [("ticket_lifetime_hint", f"{message.ticket_lifetime_hint:,} s"), ("ticket", short(message.ticket))]
     elif isinstance(message, Finished):
         found.append(("verify_data", short(message.verify_data)))
     elif isinstance(message, NewSessionTicket):

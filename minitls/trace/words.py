@@ -103,7 +103,7 @@ STEPS: Mapping[str, Words] = {
     "tickets": _words(
         "A ticket for the next visit",
         """Who comes back with such a ticket need not look at certificates again: both sides keep a secret from this
-        conversation. minitls does not come back with it yet.""",
+        conversation.""",
     ),
     "key_update": _words(
         "The next key",
@@ -118,6 +118,75 @@ STEPS: Mapping[str, Words] = {
         """Each record begins with five bytes that everybody can read: the type (17, always “application data”), a version
         of old (03 03) and the length. The rest looks like noise. The last bytes are the seal: change a single bit, and it
         breaks.""",
+    ),
+    "server_hello_12": _words(
+        "The server chooses",
+        """From each list the server takes one: this is TLS 1.2, where nothing of the key exchange is in the hellos yet. What
+        the hellos do have are two random numbers, one of each side. The keys will depend on both, so that no recorded
+        conversation can be played again.""",
+    ),
+    "certificate_12": _words(
+        "The server shows who it is, for all to see",
+        """Its certificate says that a public key belongs to a name, and somebody has signed that. The signer has a
+        certificate too, and so on, up to a root that the client has trusted all along. In TLS 1.2 all of this travels in
+        the clear.""",
+    ),
+    "server_key_exchange": _words(
+        "The server's half of the key exchange, signed",
+        """The server makes up a secret number for this conversation alone, and sends the public number that belongs to it. It
+        signs it, together with both random numbers, with the private key that belongs to the certificate: so the client
+        knows that this half is the server's, and fresh.""",
+    ),
+    "server_key_exchange_psk": _words(
+        "The server's half of the key exchange",
+        """Nobody signs it here: who does not have the shared key cannot go on anyway. There may also be a hint of whose key
+        is wanted.""",
+    ),
+    "server_hello_done": _words(
+        "The server has said what it had to say",
+        "ServerHelloDone is an empty message: now it is the client's turn.",
+    ),
+    "premaster_rsa": _words(
+        "The premaster secret, encrypted with the server's public key",
+        """The client makes up 48 bytes, the premaster secret, and encrypts them with the public key in the server's
+        certificate. Only who has the private key can decrypt them: that is all the proof there is that the server is who it
+        says. This is the handshake that the oldest textbooks draw.""",
+        """It has a flaw, and for it TLS 1.3 has dropped it and RFC 10015 forbids it: there is no forward secrecy. Who records
+        this conversation today, and gets hold of the server's private key in some years, can decrypt all of it.""",
+    ),
+    "premaster_dh": _words(
+        "The client's half, and a premaster secret that never travelled",
+        """The client makes up a secret number too, and sends its public half. Each combines its own secret number with the
+        other's public one, and both come to the same result: that is the premaster secret. A listener has the two public
+        numbers, and cannot get from them to the result. Both throw their secret numbers away afterwards (forward
+        secrecy).""",
+    ),
+    "premaster_psk": _words(
+        "Who the client is, and a secret that both had before",
+        """The client says which shared key it means, and nothing else: the premaster secret is made of that key. Who learns
+        the key can read every conversation made with it.""",
+    ),
+    "client_proof_12": _words("… and proves it", "A signature over all that was said so far, with the client's private key."),
+    "master_secret": _words(
+        "From the premaster secret to the session keys",
+        """Both sides mix the premaster secret with what was said in this conversation, the two random numbers among it, in a
+        function that cannot be undone. The result is the master secret, 48 bytes. Mixed with the randoms once more it gives
+        the session keys: one for each direction, and both sides have computed them without sending them.""",
+    ),
+    "resumed_12": _words(
+        "The secret of the last visit",
+        """The client came back with a session that the server remembers: no certificate and no key exchange this time. New
+        session keys are made of the old master secret and the two new random numbers.""",
+    ),
+    "ticket_12": _words(
+        "A ticket for the next visit",
+        """The server's memory of this session, sealed so that only the server can read it, for the client to keep. Who comes
+        back with it saves a round trip, and both save the expensive computations.""",
+    ),
+    "change_cipher_spec_12": _words(
+        "From now on, encrypted",
+        """ChangeCipherSpec is the moment of the change: everything that this side sends after it is under the session
+        keys.""",
     ),
     "goodbye": _words(
         "Goodbye",

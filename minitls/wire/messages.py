@@ -127,13 +127,13 @@ HEADER = 4
 """msg_type and length: what stands before each message's body (RFC 8446 section 4)."""
 
 
-def message_type(raw: bytes) -> type[Message]:
+def message_type(raw: bytes, table: Mapping[int, type[Message]] = MESSAGES) -> type[Message]:
     """Which message these bytes (header included) say they are.  Raises unexpected_message for a type that TLS 1.3 does not
     have."""
     if raw[0] == HandshakeType.server_hello and raw[HEADER + 2 : HEADER + 34] == HELLO_RETRY_REQUEST_RANDOM:
         return HelloRetryRequest
     try:
-        return MESSAGES[raw[0]]
+        return table[raw[0]]
     except KeyError:
         name = name_of(HandshakeType, raw[0])
         raise PeerMisbehaved(

@@ -59,13 +59,24 @@ def test_stripped_offer(pki: Pki, what: str) -> None:
 
 
 def test_stripped_version(pki: Pki) -> None:
-    """Downgrade to TLS 1.2: a server of 1.3 alone refuses; one of both would put its sentinel (tests/test_extensions_must.py)."""
+    """Downgrade to TLS 1.2: a server of 1.3 alone refuses."""
     client = ClientConnection(pki.client_config(), server_hostname="localhost")
-    server = ServerConnection(pki.server_config())
+    server = ServerConnection(pki.server_config(policy=Policy.modern))
     hear(server, change_in_transit(client.data_to_send(), lambda hello: hello.extensions.pop(X.supported_versions)), [])
     meeting = meet(client, server)
     assert server.error is not None
     assert meeting.alert_heard_by(client) == Alert.protocol_version
+
+
+def test_stripped_version_meets_the_sentinel(pki: Pki) -> None:
+    """Downgrade to TLS 1.2: a server of both says in its random that it could have done better, and the client looks."""
+    client = ClientConnection(pki.client_config(), server_hostname="localhost")
+    server = ServerConnection(pki.server_config())
+    hear(server, change_in_transit(client.data_to_send(), lambda hello: hello.extensions.pop(X.supported_versions)), [])
+    meeting = meet(client, server)
+    assert isinstance(client.error, PeerMisbehaved)
+    assert client.error.reason == "tls13_downgrade"
+    assert meeting.alert_heard_by(server) == Alert.illegal_parameter
 
 
 @pytest.mark.parametrize("versions", [(0x0305, 0x0304), (0x0A0A, 0x0304, 0x0303), (0x0304, 0xFFFF)])
