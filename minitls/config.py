@@ -70,7 +70,8 @@ class Policy:
 
     ``versions``: protocol versions.  ``cipher_suites``, ``groups``: what is offered and accepted.
     ``key_shares``: the groups that a client sends shares for in its first hello; an empty tuple invites a HelloRetryRequest.
-    ``signature_schemes``: for the handshake's own signatures; ``certificate_signature_schemes``: for those inside certificates.
+    ``signature_schemes``: for the handshake's own signatures; ``certificate_signature_schemes``: for those inside certificates,
+    all that we know by default.
     ``secure_tls12``: in TLS 1.2, insist on the extended master secret (RFC 7627) and on secure renegotiation (RFC 5746).
     ``prefer_post_quantum``: a server takes a hybrid group that both have even where it costs a HelloRetryRequest.
     """
@@ -134,8 +135,7 @@ class Policy:
         in_handshake = [code for code, scheme in SCHEMES.items() if scheme.in_tls13]
         set_names("signature_schemes", SignatureScheme, in_handshake, "signature scheme")
         if self.certificate_signature_schemes is None:
-            only_in_certificates = tuple(code for code in SCHEMES if code not in in_handshake)
-            object.__setattr__(self, "certificate_signature_schemes", self.signature_schemes + only_in_certificates)
+            object.__setattr__(self, "certificate_signature_schemes", tuple(SCHEMES))
         else:
             set_names("certificate_signature_schemes", SignatureScheme, SCHEMES, "signature scheme")
         if self.key_shares is None:
@@ -152,8 +152,6 @@ class Policy:
         """This policy with some fields changed.  Shares that were the default follow the groups.  Raises Misuse."""
         if "groups" in changes and "key_shares" not in changes:
             changes["key_shares"] = None
-        if "signature_schemes" in changes and "certificate_signature_schemes" not in changes:
-            changes["certificate_signature_schemes"] = None
         known = {each.name for each in dataclasses.fields(self)}
         if unknown := changes.keys() - known:
             raise Misuse(f"a policy has no {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")

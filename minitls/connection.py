@@ -5,7 +5,7 @@ Rules that hold here and nowhere else:
 1. Alerts are sent in one place, :meth:`Connection._fail`: an error of TLS sends its own, anything else internal_error.
 2. Nothing is lost.  What arrived whole before a fault is returned first; the error is raised by that call if there is nothing to
    return, by the next one otherwise (``error`` has it at once).
-3. While a question is open nothing is processed and nothing is sent: what comes meanwhile is kept.
+3. While a question is open nothing is processed: what comes meanwhile is kept.  What was said before it may be sent.
 4. After a fatal alert nothing more is sent, after the peer's close_notify nothing more is read.
 5. When the handshake is over its flow, transcript and buffers go; an established connection is two keys and little else.
 """
@@ -31,7 +31,7 @@ from minitls.record.protection12 import Sealing12
 from minitls.wire.framing import Framing
 from minitls.wire.messages import MESSAGES, KeyUpdate, NewSessionTicket, message_type, read_message, write_message
 from minitls.wire.messages12 import MESSAGES_12
-from minitls.wire.numbers import ContentType, KeyUpdateRequest
+from minitls.wire.numbers import ContentType, KeyUpdateRequest, ProtocolVersion
 
 WARNINGS = (Alert.close_notify, Alert.user_canceled, Alert.no_renegotiation)
 
@@ -287,14 +287,19 @@ class Connection:
         events.append(HandshakeCompleted(self.info))
 
     def _alert(self, content: bytes, events: list[Event]) -> None:
-        """RFC 8446 section 6: close_notify ends, user_canceled is passed over, everything else is fatal whatever its level."""
+        """RFC 8446 section 6: close_notify ends, user_canceled is passed over, everything else is fatal whatever its level.
+
+        TLS 1.2 has warnings, which are passed over (RFC 5246 section 7.2.2); too many of either are not.
+        """
         if len(content) != 2:
             raise DecodeError(f"an alert of {len(content)} bytes")
         code = content[1]
         if self._config.observer:
             opening = self._records.opening  # nothing opened with it yet: the alert came in plaintext
             self._config.observer(AlertSeen(self._config.clock(), False, code, opening.name if opening and opening.records else ""))
-        warning = self._records.tls12 and content[0] == AlertLevel.warning and code != Alert.close_notify
+        # Levels mean something in TLS 1.2, and until we know better: some servers warn before their hello (RFC 6066 section 3).
+        maybe12 = self._records.tls12 or (self.info.version is None and ProtocolVersion.TLSv1_2 in self._config.policy.versions)
+        warning = maybe12 and content[0] == AlertLevel.warning and code != Alert.close_notify
         if code == Alert.user_canceled or warning:
             self._count("warning alerts", MAX_WARNINGS)
         elif code == Alert.close_notify and self._handshake is None:

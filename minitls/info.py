@@ -90,11 +90,14 @@ class ConnectionInfo:
         main_secret, transcript_hash = self._exporter
         return main_secret.exporter(transcript_hash)
 
-    def export_keying_material(self, label: str, context: bytes, length: int) -> bytes:
-        """``length`` bytes that both sides, and nobody else, can make (RFC 8446 section 7.5).  Raises Misuse before completion."""
+    def export_keying_material(self, label: str, context: bytes | None, length: int) -> bytes:
+        """``length`` bytes that both sides, and nobody else, can make (RFC 8446 section 7.5).  Raises Misuse before completion.
+
+        ``context``: TLS 1.2 tells None from b"" (RFC 5705 section 4), TLS 1.3 does not.
+        """
         if self._exporter12 is not None and self.timing.completed is not None:
             return self._exporter12(label, context, length)
-        return self.exporter_secret().export(label, context, length)
+        return self.exporter_secret().export(label, context or b"", length)
 
     def channel_binding(self, kind: str) -> bytes:
         """What binds an application's authentication to this connection: "tls-exporter" (RFC 9266) or "tls-server-end-point"
@@ -102,6 +105,8 @@ class ConnectionInfo:
 
         Raises Misuse for "tls-unique", which TLS 1.3 does not have, for an unknown kind, and where there is no certificate.
         """
+        if self.version == "TLSv1.2" and kind in ("tls-exporter", "tls-unique") and not self.extended_master_secret:
+            raise Misuse(f"{kind} binds to nothing without the extended master secret", rule="RFC 7627 1")
         if kind == "tls-exporter":
             return self.export_keying_material("EXPORTER-Channel-Binding", b"", 32)
         if kind == "tls-server-end-point":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from minitls.certificates.faults import PARSE_ERRORS, called, name_of, printable, quietly, read_der, read_pem
 from minitls.certificates.names import matches
-from minitls.certificates.verify import leaf_schemes, leaf_schemes12, may_encipher
+from minitls.certificates.verify import leaf_schemes, leaf_schemes12, may_encipher, signed_with
 from minitls.crypto.signatures import SCHEMES, SCHEMES_12
 from minitls.errors import CertificateError, Misuse
 from minitls.wire.numbers import SignatureScheme
@@ -151,6 +151,14 @@ class Credential:
     def matches(self, server_name: str | None) -> bool:
         """Whether the leaf is for this host."""
         return server_name is not None and any(matches(name, server_name) for name in self.names)
+
+    def signed_within(self, accepted: Container[int]) -> bool:
+        """Whether a peer that accepts these signatures in certificates can check all of the chain (RFC 8446 section 4.4.2.2).
+
+        A self-signed certificate's is not counted: nobody has to check it.
+        """
+        below = [c for c in map(read_der, self.chain) if c.issuer != c.subject]
+        return all(any(scheme in accepted for scheme in signed_with(certificate)) for certificate in below)
 
     def issued_by(self, authorities: Collection[bytes]) -> bool:
         """Whether one of the chain's issuers is among these DER names (RFC 8446 section 4.2.4)."""

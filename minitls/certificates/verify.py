@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
-from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier, PublicKeyAlgorithmOID, SignatureAlgorithmOID
 
 from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of, printable, read_der
 from minitls.certificates.keys import check_key
@@ -86,6 +86,54 @@ def may_encipher(leaf: x509.Certificate) -> bool:
         return leaf.extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment
     except x509.ExtensionNotFound:
         return True
+
+
+_SIGNED_WITH: Mapping[ObjectIdentifier, tuple[SignatureScheme, ...]] = {
+    SignatureAlgorithmOID.RSA_WITH_SHA256: (SignatureScheme.rsa_pkcs1_sha256,),
+    SignatureAlgorithmOID.RSA_WITH_SHA384: (SignatureScheme.rsa_pkcs1_sha384,),
+    SignatureAlgorithmOID.RSA_WITH_SHA512: (SignatureScheme.rsa_pkcs1_sha512,),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256: (SignatureScheme.ecdsa_secp256r1_sha256,),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384: (SignatureScheme.ecdsa_secp384r1_sha384,),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512: (SignatureScheme.ecdsa_secp521r1_sha512,),
+    SignatureAlgorithmOID.ED25519: (SignatureScheme.ed25519,),
+    SignatureAlgorithmOID.ED448: (SignatureScheme.ed448,),
+}
+_PSS_SIGNED_WITH: Mapping[str, tuple[SignatureScheme, ...]] = {
+    "sha256": (SignatureScheme.rsa_pss_rsae_sha256, SignatureScheme.rsa_pss_pss_sha256),
+    "sha384": (SignatureScheme.rsa_pss_rsae_sha384, SignatureScheme.rsa_pss_pss_sha384),
+    "sha512": (SignatureScheme.rsa_pss_rsae_sha512, SignatureScheme.rsa_pss_pss_sha512),
+}
+_LATTICE = {
+    "2.16.840.1.101.3.4.3.17": SignatureScheme.mldsa44,
+    "2.16.840.1.101.3.4.3.18": SignatureScheme.mldsa65,
+    "2.16.840.1.101.3.4.3.19": SignatureScheme.mldsa87,
+}
+
+
+def signed_with(certificate: x509.Certificate) -> tuple[SignatureScheme, ...]:
+    """By which names signature_algorithms_cert may have a certificate's own signature (RFC 8446 section 4.2.3); () for none.
+
+    A certificate does not tell its signer's curve, nor an RSA signer's kind: for ECDSA the hash decides, for PSS either name
+    will do.
+    """
+    oid = certificate.signature_algorithm_oid
+    if oid == SignatureAlgorithmOID.RSASSA_PSS:
+        algorithm = certificate.signature_hash_algorithm
+        return _PSS_SIGNED_WITH.get(algorithm.name if algorithm is not None else "", ())
+    lattice = _LATTICE.get(oid.dotted_string)
+    return _SIGNED_WITH.get(oid, ()) if lattice is None else (lattice,)
+
+
+def check_signatures(path: Sequence[x509.Certificate], accepted: Container[int]) -> None:
+    """A policy's certificate_signature_schemes hold for the whole path but its anchor, which is believed for itself.
+
+    Raises CertificateError.
+    """
+    for certificate in path[:-1]:
+        if not any(scheme in accepted for scheme in signed_with(certificate)):
+            text = f"{name_of(certificate)} is signed in a way that our policy does not accept"
+            fault = Fault("signature_not_accepted", Alert.unsupported_certificate, 1, text, "RFC 8446 4.2.3")
+            raise fault.error([each.public_bytes(Encoding.DER) for each in path])
 
 
 def verify_chain(

@@ -40,7 +40,7 @@ COMMANDS: Mapping[str, str] = {
 HELP = """\
 usage: minitls COMMAND ...
 
-TLS 1.3, with a handshake that you can watch.
+TLS 1.3 and 1.2, with a handshake that you can watch.
 
 {commands}
 

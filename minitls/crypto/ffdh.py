@@ -52,13 +52,11 @@ class FieldKey:
                 reason="weak_dh",
             )
         if p % 4 != 3 or not 1 < g < p - 1:
-            raise PeerMisbehaved(
-                Alert.illegal_parameter,
-                "the server's Diffie-Hellman group cannot be one of a safe prime",
-                rule="RFC 7919 3",
-                reason="bad_dh_group",
-            )
-        return cls._make(p, g)
+            raise _bad_group()
+        try:
+            return cls._make(p, g)
+        except ValueError:  # OpenSSL found it to be no prime, or no safe one
+            raise _bad_group() from None
 
     @classmethod
     def _make(cls, prime: int, generator: int) -> FieldKey:
@@ -82,6 +80,15 @@ class FieldKey:
         numbers = parameters(prime, int.from_bytes(self.generator, "big"))
         secret: bytes = self._key.exchange(public(y, numbers).public_key())
         return secret.lstrip(b"\0")
+
+
+def _bad_group() -> PeerMisbehaved:
+    return PeerMisbehaved(
+        Alert.illegal_parameter,
+        "the server's Diffie-Hellman group is not one of a safe prime",
+        rule="RFC 7919 3",
+        reason="bad_dh_group",
+    )
 
 
 @cache

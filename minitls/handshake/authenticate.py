@@ -65,7 +65,7 @@ def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from minitls.certificates.trust import TrustStore
-    from minitls.certificates.verify import leaf_public_key, leaf_schemes, may_encipher, parse_leaf
+    from minitls.certificates.verify import check_signatures, leaf_public_key, leaf_schemes, may_encipher, parse_leaf
 
     hs.info.peer_chain = chain
     leaf = parse_leaf(chain)
@@ -77,6 +77,7 @@ def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: 
             found = yield from resolve(store.verify, chain, name, at)
         else:
             found = yield from resolve(store.verify_client, chain, at)
+        check_signatures(found, tuple(map(int, config.policy.certificate_signature_schemes or ())))
         path = der_of(found)
         if config.verify is not None:
             yield from resolve(config.verify, PeerCertificates(chain, path, name))

@@ -67,10 +67,13 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
     if suite.authentication != "PSK":
         certificate = yield from expect(Certificate12)
         key = yield from server_key(hs, config, suite, certificate)
-    exchange = yield from make_exchange(config, suite, hello, key)
+    exchange = make_exchange(config, suite, hello, key)
     request = yield from receive_server_keys(hs, hellos, exchange, key, hello, X.status_request in server_hello.extensions)
     hs.info.scts = server_hello.extensions.get(X.signed_certificate_timestamp, ())
 
+    if isinstance(exchange, Psk):
+        assert config.psk is not None
+        exchange.identity, exchange.key = yield from resolve(config.psk, exchange.hint)
     proof = send_certificate(hs, config, request)
     exchange_keys, premaster = exchange.answer()
     hs.info.group = exchange.group
@@ -109,12 +112,12 @@ def resume(hs: Handshake, config: ClientConfig, hellos: Hellos, session: Session
     master = master_of(session)
     resumed_master(hs, config, hellos, master)
     keys = Keys(hellos, master)
-    ticket = (yield from expect(NewSessionTicket12)).ticket if hellos.ticket else session.ticket
+    renewed = (yield from expect(NewSessionTicket12)).ticket if hellos.ticket else b""
     yield from keys.read(hs)
     hs.info.tls_unique = yield from receive_finished(hs, master)
     keys.write(hs)
     send_finished(hs, master)
-    yield from remember(hs, config, session, ticket, session_id)
+    yield from remember(hs, config, session, renewed or session.ticket, session_id)
 
 
 def check_server_hello(hs: Handshake, config: ClientConfig, hello: ClientHello, answer: ServerHello) -> Hellos:
@@ -198,7 +201,7 @@ def server_key(hs: Handshake, config: ClientConfig, suite: Suite12, certificate:
     return key
 
 
-def make_exchange(config: ClientConfig, suite: Suite12, hello: ClientHello, key: PeerKey | None) -> Flow[Exchange]:
+def make_exchange(config: ClientConfig, suite: Suite12, hello: ClientHello, key: PeerKey | None) -> Exchange:
     """The suite's key exchange, our side of it."""
     curves = [code for code in hello.extensions.get(X.supported_groups, ()) if code in CURVES]
     match suite.key_exchange:
@@ -210,9 +213,7 @@ def make_exchange(config: ClientConfig, suite: Suite12, hello: ClientHello, key:
             assert key is not None
             return StaticRsa(config.random, public_key=key.public_key)
         case _:
-            assert config.psk is not None
-            identity, secret = yield from resolve(config.psk, None)
-            return Psk(identity, secret, inner=Ecdhe(curves) if suite.key_exchange == "ECDHE_PSK" else None)
+            return Psk(inner=Ecdhe(curves) if suite.key_exchange == "ECDHE_PSK" else None)
 
 
 def receive_server_keys(

@@ -88,7 +88,7 @@ class Driver:
     def receive(self, raw: bytes) -> None:
         """The peer's next handshake message, header included."""
         kind = message_type(raw, self._messages)
-        if kind is HelloRequest and not self._hello_requested:
+        if kind is HelloRequest and self.info.role == "client" and not self._hello_requested:
             self._hello_requested = True  # RFC 5246 section 7.4.1.1: nothing to us while we shake hands; once
             return
         if kind not in self._expected:
@@ -183,6 +183,13 @@ class Driver:
             self._config.observer(ChangeCipherSpecSeen(self._config.clock(), True))
 
     def speak_tls12(self, hash_name: str) -> None:
+        if self._records.change_cipher_spec_seen:
+            raise PeerMisbehaved(
+                Alert.unexpected_message,
+                "ChangeCipherSpec before the hellos",
+                rule="RFC 5246 7.1",
+                reason="unexpected_change_cipher_spec",
+            )
         self._messages = MESSAGES_12
         self._records.tls12 = True
         self.transcript.keep()

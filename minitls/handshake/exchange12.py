@@ -185,14 +185,18 @@ class StaticRsa(Exchange):
 
 
 class Psk(Exchange):
-    """RFC 4279 section 2: a secret that both have.  The server's hint is never sent, and a client's is not secret."""
+    """RFC 4279 section 2: a secret that both have, by a name that is not secret.  As a server we send no hint.
+
+    ``identity`` and ``key``: set by the flow once it knows them; ``hint``: what the server said of whose key it wants.
+    """
 
     ephemeral = False
 
-    def __init__(self, identity: bytes = b"", key: bytes = b"", *, inner: Exchange | None = None) -> None:
+    def __init__(self, *, inner: Exchange | None = None) -> None:
         """``inner``: the Diffie-Hellman beside it (RFC 5489); None for PSK alone."""
-        self.identity = identity
-        self.key = key
+        self.identity = b""
+        self.key = b""
+        self.hint: bytes | None = None
         self._inner = inner
         self.ephemeral = inner is not None
 
@@ -203,7 +207,7 @@ class Psk(Exchange):
         return out
 
     def receive(self, data: bytes) -> int:
-        _hint, start = opaque(0, 2**16 - 1).read(data, 0, len(data))
+        self.hint, start = opaque(0, 2**16 - 1).read(data, 0, len(data))
         if self._inner is None:
             return start
         end = start + self._inner.receive(data[start:])

@@ -37,7 +37,7 @@ def answer_limits(config: ServerConfig, offered: Extensions, answers: Extensions
     """Put the server's answer beside its others.  record_size_limit goes before max_fragment_length (RFC 8449 section 5)."""
     limit: int | None = offered.get(X.record_size_limit)
     if limit is not None:
-        ours = config.record_size_limit or MAX_PLAINTEXT + tls13
+        ours = min(config.record_size_limit or 2**16, MAX_PLAINTEXT + tls13)
         answers[X.record_size_limit] = ours
         return Limits(_content(limit, tls13), _content(ours, tls13))
     code: int | None = offered.get(X.max_fragment_length)

@@ -97,12 +97,13 @@ def choose_credential(
     authorities: Sequence[bytes],
     policy: Policy,
     *,
+    in_certificates: Sequence[int] | None = None,
     tls12: bool = False,
 ) -> tuple[Credential, SignatureScheme, str]:
     """A credential and the scheme to prove it with (RFC 8446 section 4.4.2.2).  Raises handshake_failure.
 
-    Among those whose key the peer can verify: one for its name, else any; among these, one issued by who it trusts, else any; then
-    the server's order.
+    Among those whose key the peer can verify: one for its name, else any; among these, one whose whole chain it can verify (by its
+    signature_algorithms_cert, ``in_certificates``), else any; then one issued by who it trusts, else any; then the server's order.
     """
     usable = [
         (credential, scheme)
@@ -122,6 +123,8 @@ def choose_credential(
         usable, why = named, f"for the name {server_name}"
     elif server_name:
         why = f"the default: none is for the name {server_name}"
+    accepted = offered if in_certificates is None else in_certificates
+    usable = [pair for pair in usable if pair[0].signed_within(accepted)] or usable if len(usable) > 1 else usable
     trusted = [pair for pair in usable if authorities and pair[0].issued_by(authorities)]
     if trusted:
         usable, why = trusted, f"{why}, by an authority that the peer names"
@@ -158,26 +161,28 @@ def choose_suite12(
     curves = [code for code in ours if code in CURVES and (groups is None or code in groups)]
     fields = [code for code in ours if isinstance(GROUPS[code], FiniteField)]
     fields = [code for code in fields if groups is None or code in groups] or fields
-    for code in policy.cipher_suites:
-        suite = SUITES_12.get(int(code)) if code in offered else None
-        if suite is None:
-            continue
-        candidates = {"ECDHE": curves, "ECDHE_PSK": curves, "DHE": fields}.get(suite.key_exchange)
-        if candidates == []:
-            continue
-        group = candidates[0] if candidates else None
-        if suite.authentication == "PSK":
-            if psk:
-                return Choice(suite, None, None, group)
-            continue
-        fitting = [c for c in credentials if c.is_rsa == (suite.authentication == "RSA")]
-        if suite.key_exchange == "RSA":
-            fitting = [c for c in fitting if c.can_decrypt]
-        try:
-            credential, scheme, _ = choose_credential(fitting, server_name, schemes, authorities, policy, tls12=True)
-        except PeerIncompatible:
-            continue
-        return Choice(suite, credential, scheme, group)
+    named = [credential for credential in credentials if credential.matches(server_name)]
+    for pool in (named, credentials):  # a suite that fits a certificate for the name, before one that fits another
+        for code in policy.cipher_suites:
+            suite = SUITES_12.get(int(code)) if code in offered else None
+            if suite is None:
+                continue
+            candidates = {"ECDHE": curves, "ECDHE_PSK": curves, "DHE": fields}.get(suite.key_exchange)
+            if candidates == []:
+                continue
+            group = candidates[0] if candidates else None
+            if suite.authentication == "PSK":
+                if psk:
+                    return Choice(suite, None, None, group)
+                continue
+            encrypted = suite.key_exchange == "RSA"  # nothing is signed, so no scheme has to fit
+            fitting = [c for c in pool if c.is_rsa == (suite.authentication == "RSA") and (c.can_decrypt or not encrypted)]
+            accepted = tuple(SCHEMES) if encrypted else schemes
+            try:
+                credential, scheme, _ = choose_credential(fitting, server_name, accepted, authorities, policy, tls12=True)
+            except PeerIncompatible:
+                continue
+            return Choice(suite, credential, scheme, group)
     raise PeerIncompatible(
         Alert.handshake_failure,
         f"no common cipher suite that a certificate and a group of ours fit: the client offers {_names(CipherSuite, offered)}",

@@ -140,13 +140,14 @@ def send_ticket(hs: Handshake, config: ServerConfig, session: Session) -> None:
     """RFC 5077 section 3.3: the session for the client to keep."""
     assert config.tickets is not None
     left = max(0, int(session.created + session.lifetime - config.clock()))
-    hs.send(NewSessionTicket12(left, config.tickets.seal(session.to_bytes())))
+    ticket = config.tickets.seal(session.to_bytes())
+    hs.send(NewSessionTicket12(left, ticket if len(ticket) < 2**16 else b""))  # promised, and empty where a chain is too long
 
 
 def check_hello(config: ServerConfig, hello: ClientHello) -> None:
     """RFC 5246 section 7.4.1.2, RFC 7507, RFC 5746, RFC 7627: what a hello for TLS 1.2 must have, and what none may."""
-    extensions, best = hello.extensions, max(map(int, config.policy.versions))
-    if FALLBACK_SCSV in hello.cipher_suites and max(v for v in hello.versions) < best:
+    extensions = hello.extensions
+    if FALLBACK_SCSV in hello.cipher_suites and ProtocolVersion.TLSv1_3 in config.policy.versions:
         raise PeerIncompatible(
             Alert.inappropriate_fallback,
             "the client has fallen back to an older version than both have: somebody made it",
@@ -171,6 +172,13 @@ def check_hello(config: ServerConfig, hello: ClientHello) -> None:
             rule="RFC 5746 3.6",
             reason="renegotiation_mismatch",
         )
+    if config.policy.secure_tls12 and not _renegotiates_securely(hello):
+        raise PeerIncompatible(
+            Alert.handshake_failure,
+            "the client does not know secure renegotiation",
+            rule="RFC 5746 3.6",
+            reason="unsafe_legacy_renegotiation",
+        )
     if config.policy.secure_tls12 and X.extended_master_secret not in extensions:
         raise PeerIncompatible(
             Alert.handshake_failure,
@@ -178,6 +186,10 @@ def check_hello(config: ServerConfig, hello: ClientHello) -> None:
             rule="RFC 7627 5.3",
             reason="no_extended_master_secret",
         )
+
+
+def _renegotiates_securely(hello: ClientHello) -> bool:
+    return X.renegotiation_info in hello.extensions or EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites
 
 
 def send_hello(
@@ -198,7 +210,7 @@ def send_hello(
     extensions = Extensions()
     extended = X.extended_master_secret in offered
     etm = X.encrypt_then_mac in offered and suite.is_cbc
-    if X.renegotiation_info in offered or EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites:
+    if _renegotiates_securely(hello):
         extensions[X.renegotiation_info] = b""
     if extended:
         extensions[X.extended_master_secret] = None

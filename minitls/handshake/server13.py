@@ -237,7 +237,10 @@ def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -
     credentials = yield from candidates(hs, config, hello)
     authorities = hello.extensions.get(X.certificate_authorities, ())
     schemes = hello.extensions[X.signature_algorithms]
-    credential, scheme, why = choose_credential(credentials, hs.info.server_name, schemes, authorities, config.policy)
+    in_certificates = hello.extensions.get(X.signature_algorithms_cert)
+    credential, scheme, why = choose_credential(
+        credentials, hs.info.server_name, schemes, authorities, config.policy, in_certificates=in_certificates
+    )
     hs.chosen("certificate", scheme.name, why)
     return credential, scheme
 

@@ -111,7 +111,8 @@ def receive_finished(hs: Handshake, master: MasterSecret) -> Flow[bytes]:
 def check_signature(key: PeerKey, algorithm: int, signature: bytes, data: bytes, offered: Sequence[int]) -> SignatureScheme:
     """RFC 5246 sections 7.4.3 and 7.4.8.  Raises illegal_parameter for a scheme that cannot be, decrypt_error for a lie."""
     scheme = next((scheme for code, scheme in SCHEMES_12.items() if code == algorithm), None)
-    if algorithm not in offered or scheme is None or not scheme.fits(key.public_key):
+    another_padding = scheme is not None and scheme.name.startswith("rsa_pss") and algorithm not in key.schemes  # as its OID says
+    if algorithm not in offered or scheme is None or another_padding or not scheme.fits(key.public_key):
         raise PeerMisbehaved(
             Alert.illegal_parameter,
             f"the peer signs with {name_of(SignatureScheme, algorithm)}, "

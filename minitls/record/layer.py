@@ -50,6 +50,11 @@ class RecordLayer:
         self.empty_records = 0
         self._change_cipher_specs = 0
 
+    @property
+    def change_cipher_spec_seen(self) -> bool:
+        """Whether one was dropped as TLS 1.3's."""
+        return bool(self._change_cipher_specs)
+
     def next_record(self, view: memoryview, start: int) -> tuple[int, int, bytes] | None:
         """The record at ``start``: where it ends, its content type and its content; None when it is not there whole.
 
@@ -64,9 +69,8 @@ class RecordLayer:
             self._check_first(view, start)
         kind, length = header[0], (header[3] << 8) | header[4]
         protected = self.opening is not None and (kind == ContentType.application_data or self.tls12)
-        if length > (
-            MAX_CIPHERTEXT_12 if self.tls12 else MAX_CIPHERTEXT if kind == ContentType.application_data else MAX_PLAINTEXT
-        ):
+        longest = MAX_CIPHERTEXT if kind == ContentType.application_data else MAX_PLAINTEXT
+        if length > (MAX_CIPHERTEXT_12 if self.tls12 and protected else longest):
             raise PeerMisbehaved(Alert.record_overflow, f"a record of {length} bytes is too long", rule="RFC 8446 5.1")
         body = start + HEADER
         end = body + length
@@ -155,7 +159,8 @@ class RecordLayer:
 
     def write(self, kind: int, content: bytes, pad_to: int = 0, version: int = 0x0303) -> bytes:
         """Records for this content, as many as it takes."""
-        step = MAX_PLAINTEXT if self.sealing is None else self.max_send
+        # max_fragment_length is for plaintext, too (RFC 6066 section 4); TLS 1.3 has no plaintext left to cut
+        step = MAX_PLAINTEXT if self.sealing is None and not self.tls12 else self.max_send
         pieces = [content[at : at + step] for at in range(0, len(content), step)]
         if self.sealing is not None:
             return b"".join(self.sealing.seal(kind, piece, pad_to) for piece in pieces)

@@ -99,6 +99,8 @@ class Opening12(_Direction):
 
     def open(self, header: bytes, body: memoryview) -> tuple[int, bytes]:
         """The content type and content of one record.  Raises bad_record_mac and record_overflow."""
+        if header[1:3] != b"\x03\x03":  # tag and MAC cover it: who sealed the record wrote this one
+            raise _bad_record()
         content = self._unprotect(header[0], bytes(body))
         self._sequence += 1
         if len(content) > MAX_PLAINTEXT:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from minitls.certificates.faults import PARSE_ERRORS, read_der
+from minitls.certificates.faults import PARSE_ERRORS, quietly, read_der
 from minitls.trace.values import count, safe
 
 _SUBJECT_ALT_NAME = "2.5.29.17"
@@ -46,14 +46,16 @@ class Card:
         if datetime.fromtimestamp(at, UTC) < self.not_before:
             return f"not valid before {self.not_before:%Y-%m-%d}"
         if days < 0:
-            return f"expired on {self.not_after:%Y-%m-%d} ({count(-days, 'day')} ago)"
+            ago = (datetime.fromtimestamp(at, UTC) - self.not_after).days
+            return f"expired on {self.not_after:%Y-%m-%d} ({count(ago, 'day')} ago)"
         return f"valid until {self.not_after:%Y-%m-%d} ({count(days, 'day')} left)"
 
 
 def card(der: bytes) -> Card | None:
     """The card of a certificate; None for bytes that are none."""
     try:
-        certificate = read_der(der)
+        with quietly():
+            certificate = read_der(der)
         key = _key(certificate.public_key())
         subject_alt = next((e.value for e in certificate.extensions if e.oid.dotted_string == _SUBJECT_ALT_NAME), ())
         names: Any = subject_alt

@@ -1,4 +1,4 @@
-"""The RFC's message-flow figure (RFC 8446 figures 1 to 3), drawn from a run.
+"""The RFC's message-flow figure (RFC 8446 figures 1 to 3, RFC 5246 figures 1 and 2), drawn from a run.
 
 The client on the left, the server on the right, whoever watched; an arrow where a flight ends.  No times and no sizes: the same
 handshake gives the same drawing.
@@ -11,8 +11,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, MessageSeen, Observation
-from minitls.wire.hello import Message
-from minitls.wire.messages import Certificate, KeyUpdate
+from minitls.wire.hello import Message, ServerHello
+from minitls.wire.messages import Certificate, CertificateVerify, KeyUpdate
+from minitls.wire.messages12 import (
+    Certificate12,
+    CertificateRequest12,
+    CertificateStatus12,
+    NewSessionTicket12,
+    ServerKeyExchange,
+)
 from minitls.wire.numbers import ExtensionType as X
 from minitls.wire.numbers import KeyUpdateRequest
 
@@ -33,11 +40,31 @@ NOTEWORTHY = (
     X.pre_shared_key,
 )
 
+NOTEWORTHY_12 = (X.session_ticket, X.extended_master_secret, X.encrypt_then_mac, X.renegotiation_info)
+"""What is noteworthy in TLS 1.2 besides."""
+
+OPTIONAL_12 = (
+    Certificate12,
+    CertificateStatus12,
+    ServerKeyExchange,
+    CertificateRequest12,
+    CertificateVerify,
+    NewSessionTicket12,
+)
+
 LEGEND = {
     "+": "noteworthy extensions of the message above",
     "()": "protected under keys from client_early_traffic_secret",
     "{}": "protected under keys from a handshake_traffic_secret",
     "[]": "protected under keys from an application_traffic_secret_N",
+}
+
+
+LEGEND_12 = {
+    "+": "noteworthy extensions of the message above",
+    "*": "not always sent",
+    "[]": "a record of its own type, and no handshake message",
+    "{}": "protected under the sender's write key",
 }
 
 
@@ -53,10 +80,18 @@ class _Flight:
 
 def figure(observations: Iterable[Observation], role: Literal["client", "server"] = "client") -> str:
     """The drawing of what this side saw, at most 79 characters wide, without a newline at its end."""
-    flights = _flights(observations, role)
+    seen = list(observations)
+    tls12 = any(
+        isinstance(each, MessageSeen)
+        and isinstance(each.message, ServerHello)
+        and X.supported_versions not in each.message.extensions
+        for each in seen
+    )
+    flights = _flights_12(seen, role) if tls12 else _flights(seen, role)
     drawn = [line for flight in flights for line in _draw(flight)]
-    marks = {line[:1] for flight in flights for line in (*flight.lines, flight.reply)}
-    legend = [f"{mark:>{LEFT // 2}}  {meaning}" for mark, meaning in LEGEND.items() if mark[0] in marks]
+    lines = [line for flight in flights for line in (*flight.lines, flight.reply)]
+    marks = {line[:1] for line in lines} | {line[-1:] for line in lines}
+    legend = [f"{mark:>{LEFT // 2}}  {meaning}" for mark, meaning in (LEGEND_12 if tls12 else LEGEND).items() if mark[0] in marks]
     return "\n".join([f"{'Client':<{LEFT}}{'Server':>{WIDTH - LEFT}}", "", *drawn, *([""] if legend else []), *legend])
 
 
@@ -95,6 +130,41 @@ def _flights(observations: Iterable[Observation], role: Literal["client", "serve
     if waiting:
         flights.append(_Flight(True, waiting))
     return flights
+
+
+def _flights_12(observations: Iterable[Observation], role: Literal["client", "server"]) -> list[_Flight]:
+    """TLS 1.2's: ChangeCipherSpec stands where it came, and a resuming server says two things before the client answers."""
+    flights: list[_Flight] = []
+    for seen in observations:
+        if not isinstance(seen, (MessageSeen, ChangeCipherSpecSeen, AlertSeen, DataSeen)):
+            continue
+        from_client = seen.sent == (role == "client")
+        last = flights[-1] if flights else None
+        if isinstance(seen, DataSeen):
+            if last is None or not last.data:
+                flights.append(_Flight(from_client, ["{Application Data}"], data=True))
+            elif last.from_client != from_client:
+                last.reply = "{Application Data}"
+            continue
+        if last is None or last.data or last.from_client != from_client:
+            flights.append(last := _Flight(from_client))
+        last.lines += ["[ChangeCipherSpec]"] if isinstance(seen, ChangeCipherSpecSeen) else _describe_12(seen)
+    return flights
+
+
+def _describe_12(seen: MessageSeen | AlertSeen) -> Iterator[str]:
+    if isinstance(seen, AlertSeen):
+        text = f"Alert: {seen.name}"
+    else:
+        text = type(seen.message).__name__.removesuffix("12")
+        if isinstance(seen.message, Certificate12) and not seen.message.certificate_list:
+            text += " (empty)"
+        if isinstance(seen.message, OPTIONAL_12):
+            text += "*"
+    yield f"{{{text}}}" if seen.key else text
+    if isinstance(seen, MessageSeen):
+        present = getattr(seen.message, "extensions", {})
+        yield from (f"+ {X(kind).name}" for kind in (*NOTEWORTHY, *NOTEWORTHY_12) if kind in present)
 
 
 def _describe(seen: MessageSeen | AlertSeen) -> Iterator[str]:

@@ -21,8 +21,9 @@ from minitls import (
 from minitls.testing import exchange, memory_pair
 from minitls.wire.hello import ClientHello, Message, ServerHello
 from minitls.wire.messages import EncryptedExtensions, Finished, KeyUpdate, write_message
+from minitls.wire.numbers import ContentType
 from tests.conftest import Pki
-from tests.liar import Cut, Unheard, instead, lying_client, lying_server, meet, truth, write_handshake, write_record
+from tests.liar import Cut, Record, Unheard, instead, lying_client, lying_server, meet, truth, write_handshake
 
 RETRY = Policy(groups=("x25519",), key_shares=())
 
@@ -131,26 +132,21 @@ def test_plaintext_alerts_in_the_handshake_never_complete_it(pki: Pki, flight: i
     assert not hearing.handshake_completed
 
 
-@pytest.mark.parametrize("side", [0, 1])
-def test_data_before_finished(pki: Pki, side: int) -> None:
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_data_before_finished(pki: Pki, role: str) -> None:
     """SKIP: data under the handshake's keys is none, whoever sends it."""
     ours, theirs = pki.quick
-    client, server = ClientConnection(ours, server_hostname="localhost"), ServerConnection(theirs)
-    server.receive_data(client.data_to_send())
-    if side:
-        client.receive_data(server.data_to_send().split(b"\x14\3\3\0\1\1")[0])  # ServerHello alone
-        write_record(client, 23, b"GET / HTTP/1.1\r\n\r\n")
-        honest: Connection = server
-        data = client.data_to_send()[6:]
+    lie = instead(Finished, lambda message: [Record(ContentType.application_data, b"GET / HTTP/1.1\r\n\r\n"), message])
+    honest: Connection
+    if role == "client":
+        honest = ServerConnection(theirs)
+        meeting = meet(lying_client(ours, lie), honest)
     else:
-        sealed = server._handshake
-        assert sealed is not None
-        hello = server.data_to_send().split(b"\x14\3\3\0\1\1")[0]
-        client.receive_data(hello)
-        honest, data = client, b"\x17\3\3\0\x13" + bytes(19)
-    with pytest.raises(PeerMisbehaved):
-        honest.receive_data(data)
-    assert not honest.handshake_completed
+        honest = ClientConnection(ours, server_hostname="localhost")
+        meeting = meet(honest, lying_server(theirs, lie))
+    assert isinstance(honest.error, PeerMisbehaved)
+    assert (honest.error.alert, honest.error.rule) == (Alert.unexpected_message, "RFC 8446 2")
+    assert not any(isinstance(event, ApplicationData) for event in meeting.client_events + meeting.server_events)
 
 
 # ChangeCipherSpec ---------------------------------------------------------------------------------------------------------
