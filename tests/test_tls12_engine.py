@@ -566,6 +566,27 @@ def test_fallback_scsv(pki: Pki, versions: tuple[int, ...] | None) -> None:
     assert met.completed == (True, True)  # TLS 1.2 is the best that this one has
 
 
+def test_fallback_below_tls12(pki: Pki) -> None:
+    """RFC 7507 section 3: also where nothing else could be agreed on: the alert tells who forced it."""
+
+    def fall_back(hello: Any) -> None:
+        hello.cipher_suites = (*hello.cipher_suites, 0x5600)
+        hello.legacy_version = 0x0302
+
+    met = meet(lying_client(pki.client_config(policy=SAFE), edit(ClientHello, fall_back)), ServerConnection(pki.server_config()))
+    refused(met.server, Alert.inappropriate_fallback, "inappropriate_fallback", met.client)
+
+
+def test_encrypt_then_mac_with_an_aead(pki: Pki) -> None:
+    """RFC 7366 section 3: a server answers it for CBC alone."""
+    policy = LEGACY.replace(cipher_suites=("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"))
+    lie = edit(ServerHello, lambda hello: hello.extensions.update({X.encrypt_then_mac: None}))
+    met = meet(
+        ClientConnection(pki.client_config(policy=policy), server_hostname="localhost"), lying_server(pki.server_config(), lie)
+    )
+    refused(met.client, Alert.illegal_parameter, "unexpected_encrypt_then_mac", met.server)
+
+
 @pytest.mark.parametrize(("policy", "sentinel"), [(BOTH, True), (SAFE, False)])
 def test_the_sentinel_is_set(pki: Pki, policy: Policy, sentinel: bool) -> None:
     """RFC 8446 section 4.1.3: by who has TLS 1.3 and speaks TLS 1.2."""

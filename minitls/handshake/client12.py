@@ -160,6 +160,13 @@ def check_server_hello(hs: Handshake, config: ClientConfig, hello: ClientHello, 
                 rule="RFC 7627 5.2",
                 reason="no_extended_master_secret",
             )
+    if X.encrypt_then_mac in extensions and not suite.is_cbc:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"the server wants encrypt-then-MAC with {suite.name}, which has no MAC",
+            rule="RFC 7366 3",
+            reason="unexpected_encrypt_then_mac",
+        )
     if extensions.get(X.renegotiation_info, b""):
         raise PeerMisbehaved(
             Alert.handshake_failure,

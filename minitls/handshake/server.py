@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minitls.config import ServerConfig
-from minitls.errors import Alert, PeerMisbehaved
+from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import server12, server13
 from minitls.handshake.flow import Flow, Handshake, expect
 from minitls.handshake.negotiate import choose_version
@@ -12,16 +12,33 @@ from minitls.wire.hello import ClientHello
 from minitls.wire.numbers import ExtensionType as X
 from minitls.wire.numbers import ProtocolVersion
 
+FALLBACK_SCSV = 0x5600
+_VERSIONS = frozenset(ProtocolVersion)
+"""What a version may be: GREASE is none, however large."""
+
 
 def server_handshake(hs: Handshake, config: ServerConfig) -> Flow[None]:
     """The server's side, whatever version it will be."""
     hello = yield from expect(ClientHello)
     hs.info.client_hello_raw = hello.raw
     hs.info.timing.hello_answered = config.clock()
+    check_fallback(hello, max(map(int, config.policy.versions)))
     version = choose_version(hello.versions, config.policy)
     hs.info.server_name = check_server_name(hello)
     flow = server13 if version == ProtocolVersion.TLSv1_3 else server12
     yield from flow.handshake(hs, config, hello)
+
+
+def check_fallback(hello: ClientHello, best: int) -> None:
+    """RFC 7507 section 3: who says that it came back with an older version did so although we have a newer one."""
+    theirs = max((version for version in hello.versions if version in _VERSIONS), default=0)
+    if FALLBACK_SCSV in hello.cipher_suites and theirs < best:
+        raise PeerIncompatible(
+            Alert.inappropriate_fallback,
+            "the client has fallen back to an older version than both have: somebody made it",
+            rule="RFC 7507 3",
+            reason="inappropriate_fallback",
+        )
 
 
 def check_server_name(hello: ClientHello) -> str | None:

@@ -45,7 +45,6 @@ from minitls.wire.numbers import ExtensionType as X
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
 
-FALLBACK_SCSV = 0x5600
 EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
 
 
@@ -145,15 +144,8 @@ def send_ticket(hs: Handshake, config: ServerConfig, session: Session) -> None:
 
 
 def check_hello(config: ServerConfig, hello: ClientHello) -> None:
-    """RFC 5246 section 7.4.1.2, RFC 7507, RFC 5746, RFC 7627: what a hello for TLS 1.2 must have, and what none may."""
+    """RFC 5246 section 7.4.1.2, RFC 5746, RFC 7627: what a hello for TLS 1.2 must have, and what none may."""
     extensions = hello.extensions
-    if FALLBACK_SCSV in hello.cipher_suites and ProtocolVersion.TLSv1_3 in config.policy.versions:
-        raise PeerIncompatible(
-            Alert.inappropriate_fallback,
-            "the client has fallen back to an older version than both have: somebody made it",
-            rule="RFC 7507 3",
-            reason="inappropriate_fallback",
-        )
     if 0 not in hello.legacy_compression_methods:
         raise PeerMisbehaved(
             Alert.illegal_parameter,
