@@ -58,7 +58,11 @@ def lookup(registry: type[E], supported: Iterable[int], what: str, name: Name) -
 
 def _lookup_all(registry: type[E], supported: Iterable[int], what: str, names: Iterable[Name]) -> tuple[E, ...]:
     supported = tuple(supported)
-    found = tuple(dict.fromkeys(lookup(registry, supported, what, name) for name in names))
+
+    def member(name: Name) -> E:
+        return name if isinstance(name, registry) and name in supported else lookup(registry, supported, what, name)
+
+    found = tuple(dict.fromkeys(map(member, names)))
     if not found:
         raise Misuse(f"a policy needs at least one {what}")
     return found
