@@ -4,9 +4,10 @@ The map of the house; a module imports only from the lines above its own::
 
     errors          what can go wrong, by blame
     wire            the presentation language and the messages declared in it
-    crypto          names -> pyca/cryptography: suites, groups, signatures; the key schedule
+    crypto          names -> pyca/cryptography: suites, groups, signatures; the key schedule, TLS 1.2's PRF
     certificates    credentials, trust, verification, the development CA
     observe         what an observer is told
+    sessions        what two sides remember: stores, tickets
     config, info    what a side brings; what a connection came to
     record          sealing and opening records
     handshake       the flows: client and server, as pages of the RFC
@@ -15,7 +16,8 @@ The map of the house; a module imports only from the lines above its own::
     trace, testing  renderers of a run; both sides in memory
     cli             the command
 
-Start reading at :mod:`minitls.handshake.client13`, with RFC 8446's figure 1 beside it.
+Start reading at :mod:`minitls.handshake.client13`, with RFC 8446's figure 1 beside it; :mod:`minitls.handshake.client12` is the
+handshake that the textbooks draw.
 """
 
 from __future__ import annotations
