@@ -2,7 +2,8 @@
 
 A :class:`Policy` is data: what may be spoken, in order of preference.  :class:`ClientConfig` and :class:`ServerConfig` are
 what one side brings to its handshakes.  Callables may be sync or async.  What is unsafe stands under one word:
-:class:`Danger`."""
+:class:`Danger`.
+"""
 
 from __future__ import annotations
 

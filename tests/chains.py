@@ -226,7 +226,8 @@ def sign_with_openssl(
     folder: Path, by: Made | None, *options: str, names: Sequence[str] = (HOST,), serial: int = 7, subject: str = HOST
 ) -> Made:
     """What pyca/cryptography does not make, by ``openssl x509 -req``: old digests, version 1 (without ``names``), serial number
-    0."""
+    0.
+    """
     own = make_key("p256")
     request = x509.CertificateSigningRequestBuilder().subject_name(named(subject)).sign(own, hashes.SHA256())
     signer: list[str | Path] = ["-signkey", folder / "ca.key"]

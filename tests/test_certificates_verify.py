@@ -44,7 +44,8 @@ NO_OPINION = -1
 @dataclass(frozen=True)
 class Chain:
     """``path``: the places in what was sent, and then, from 100 on, in what is trusted; None: all that was sent, and the first
-    trusted."""
+    trusted.
+    """
 
     trusted: Sequence[Made]
     sent: Sequence[Made]

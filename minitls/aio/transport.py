@@ -232,7 +232,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _call_above(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application.  What it raises is its own fault, not the peer's: reported as asyncio does, and the
-        connection ends."""
+        connection ends.
+        """
         try:
             return function(*args)
         except Exception as error:

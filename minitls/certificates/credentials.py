@@ -175,7 +175,8 @@ def in_order(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list
 
 def _spki(certificate: x509.Certificate) -> bytes:
     """Its public key as pyca/cryptography writes it, which has RSASSA-PSS as plain RSA, as it has private keys; b"" for an odd
-    one."""
+    one.
+    """
     try:
         return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except PARSE_ERRORS:

@@ -58,7 +58,8 @@ class DevPki:
 
 def authority_in(folder: str | os.PathLike[str], *, key: str = "p256") -> Authority:
     """The CA of this folder; where there is none, a new one with ``key``.  Raises Misuse for one that is damaged or expired, and
-    OSError."""
+    OSError.
+    """
     where = Path(folder)
     chain_file, key_file = where / "intermediate.pem", where / "intermediate.key"
     if not chain_file.exists() and not key_file.exists():

@@ -1,7 +1,8 @@
 """Certificate, CertificateVerify, Finished: who is there, and that nobody touched a word (RFC 8446 section 4.4).
 
 The same for both roles.  Each step gives what the next one needs: only a verified chain makes a :class:`PeerKey`, and only a
-PeerKey can check a CertificateVerify."""
+PeerKey can check a CertificateVerify.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +96,8 @@ def der_of(path: Sequence[Any]) -> tuple[bytes, ...]:
 
 def receive_proof(hs: Handshake, context: bytes, key: PeerKey, offered: Sequence[int]) -> Flow[SignatureScheme]:
     """Section 4.4.3: the peer has the private key.  Raises illegal_parameter for a scheme that cannot be, decrypt_error for a
-    lie."""
+    lie.
+    """
     message = yield from expect(CertificateVerify)
     code = message.algorithm
     scheme = next((scheme for known, scheme in SCHEMES.items() if known == code), None)

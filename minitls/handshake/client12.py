@@ -227,7 +227,8 @@ def receive_server_keys(
     hs: Handshake, hellos: Hellos, exchange: Exchange, key: PeerKey | None, hello: ClientHello, stapled: bool
 ) -> Flow[CertificateRequest12 | None]:
     """CertificateStatus where there is one, ServerKeyExchange, CertificateRequest where the server asks who we are, and
-    ServerHelloDone."""
+    ServerHelloDone.
+    """
     if exchange.ephemeral:
         first: tuple[type[Message], ...] = (ServerKeyExchange,)
     elif hellos.suite.key_exchange == "PSK":  # it may come with a hint of whose key is wanted

@@ -9,7 +9,8 @@ from minitls.wire.numbers import HandshakeType
 
 class Transcript:
     """Messages are kept until the hash is known, and the last one until the next comes: Finished and CertificateVerify cover
-    what stood *before* them."""
+    what stood *before* them.
+    """
 
     __slots__ = ("_hash", "_kept", "_last", "_name", "_waiting")
 
@@ -63,7 +64,8 @@ class Transcript:
 
     def replace_by_message_hash(self) -> None:
         """All but the last message becomes the synthetic message_hash, when that last one is a HelloRetryRequest (section
-        4.4.1)."""
+        4.4.1).
+        """
         digest = self.before_last()
         self._hash = hashlib.new(self._name)
         self._last = bytes((HandshakeType.message_hash,)) + len(digest).to_bytes(3, "big") + digest + self._last

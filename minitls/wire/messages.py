@@ -129,7 +129,8 @@ HEADER = 4
 
 def message_type(raw: bytes, table: Mapping[int, type[Message]] = MESSAGES) -> type[Message]:
     """Which message these bytes (header included) say they are.  Raises unexpected_message for a type that TLS 1.3 does not
-    have."""
+    have.
+    """
     if raw[0] == HandshakeType.server_hello and raw[HEADER + 2 : HEADER + 34] == HELLO_RETRY_REQUEST_RANDOM:
         return HelloRetryRequest
     try:

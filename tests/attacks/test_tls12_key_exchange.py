@@ -514,7 +514,8 @@ PSS_384 = SAFE.replace(
 @pytest.mark.parametrize(("scheme", "policy"), [(0x0809, SAFE), (0x080A, SAFE), (0x080B, SAFE), (0x0804, PSS_384)])
 def test_good_signatures_of_a_scheme_that_is_not_good(pki: Pki, scheme: int, policy: Policy) -> None:
     """RFC 8446 section 4.2.3, for TLS 1.2 too: rsa_pss_pss is for keys whose certificate says id-RSASSA-PSS; and what was not
-    offered is not taken, though it verifies."""
+    offered is not taken, though it verifies.
+    """
     from minitls.crypto.signatures import SCHEMES
     from minitls.wire.numbers import SignatureScheme
 
