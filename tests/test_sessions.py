@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -326,6 +327,8 @@ def test_resumption_with_a_client_certificate(pki: Pki, by: str) -> None:
     client, server = pair.meet()
     assert client.info.resumed
     assert server.info.peer_chain == credential.chain
+    root = pki.authority.root.public_bytes(Encoding.DER)
+    assert client.info.verified_chain[-1] == server.info.verified_chain[-1] == root
 
 
 def test_tickets_are_renewed(pki: Pki) -> None:

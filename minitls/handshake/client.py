@@ -12,7 +12,7 @@ from minitls.handshake import client12, client13
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import offer_limits
 from minitls.handshake.negotiate import offered_schemes
-from minitls.handshake.resume12 import offerable, still_trusted
+from minitls.handshake.resume12 import offerable, trusted_path
 from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import CertificateStatusRequest, KeyShareEntry, ServerName
@@ -50,7 +50,7 @@ def resumable(hs: Handshake, config: ClientConfig) -> Flow[Session | None]:
         return None
     found = yield from resolve(config.session_store.get, hs.info.session_key)
     session = offerable(config, found, hs.info.server_name)
-    if session is None or (yield from still_trusted(config, session.chain, hs.info.server_name)):
+    if session is None or (yield from trusted_path(config, session.chain, hs.info.server_name)) is not None:
         return session
     yield from resolve(config.session_store.remove, hs.info.session_key)
     return None

@@ -14,7 +14,7 @@ from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import agreed_limits
 from minitls.handshake.negotiate import choose_signature_scheme
-from minitls.handshake.resume12 import check_resumed, identity_of, make_session, master_of, remember
+from minitls.handshake.resume12 import check_resumed, identity_of, make_session, master_of, remember, trusted_path
 from minitls.handshake.tls12 import (
     Hellos,
     Keys,
@@ -109,6 +109,7 @@ def resume(hs: Handshake, config: ClientConfig, hellos: Hellos, session: Session
     check_resumed(hellos, session)
     hs.info.resumed = True
     hs.info.peer_chain = session.chain
+    hs.info.verified_chain = (yield from trusted_path(config, session.chain, hs.info.server_name)) or ()
     master = master_of(session)
     resumed_master(hs, config, hellos, master)
     keys = Keys(hellos, master)

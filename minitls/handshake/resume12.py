@@ -17,6 +17,7 @@ from minitls.config import ClientAuth, ClientConfig, Danger, ServerConfig
 from minitls.crypto.prf import MasterSecret
 from minitls.crypto.suites12 import SUITES_12
 from minitls.errors import Alert, CertificateError, DecodeError, PeerIncompatible, PeerMisbehaved
+from minitls.handshake.authenticate import der_of
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.handshake.tls12 import Hellos
 from minitls.sessions.session import FORMAT, Session
@@ -81,21 +82,26 @@ def offerable(config: ClientConfig, session: Session | None, server_name: str | 
     return session
 
 
-def still_trusted(config: ClientConfig | ServerConfig, chain: tuple[bytes, ...], server_name: str | None) -> Flow[bool]:
-    """Whether the peer's chain, verified when the session was made, would be verified again now."""
+def trusted_path(
+    config: ClientConfig | ServerConfig, chain: tuple[bytes, ...], server_name: str | None
+) -> Flow[tuple[bytes, ...] | None]:
+    """The path of a peer's chain that was verified when the session was made, if it would be verified again now; else None.
+
+    () where there is nothing to verify: no chain, or verification turned off.
+    """
     from minitls.certificates.trust import TrustStore
 
     if not chain or config.verify is Danger.accept_any_certificate:
-        return True
+        return ()
     store, at = config.trust or TrustStore.system(), datetime.fromtimestamp(config.clock(), UTC)
     try:
         if isinstance(config, ClientConfig):
-            yield from resolve(store.verify, chain, server_name, at)
+            found = yield from resolve(store.verify, chain, server_name, at)
         else:
-            yield from resolve(store.verify_client, chain, at)
+            found = yield from resolve(store.verify_client, chain, at)
     except CertificateError:
-        return False
-    return True
+        return None
+    return der_of(found)
 
 
 def check_resumed(hellos: Hellos, session: Session) -> None:
@@ -148,7 +154,7 @@ def find_session(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flo
         or session.context != context_of(config)
         or not session.alive(config.clock())
         or (config.client_auth is ClientAuth.require and not session.chain)
-        or not (yield from still_trusted(config, session.chain, None))
+        or (yield from trusted_path(config, session.chain, None)) is None
     ):
         return None
     extended = X.extended_master_secret in hello.extensions

@@ -13,7 +13,7 @@ from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, p
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import answer_limits
 from minitls.handshake.negotiate import Choice, choose_alpn, choose_suite12
-from minitls.handshake.resume12 import context_of, find_session, make_session, master_of
+from minitls.handshake.resume12 import context_of, find_session, make_session, master_of, trusted_path
 from minitls.handshake.server13 import candidates
 from minitls.handshake.tls12 import (
     Hellos,
@@ -122,6 +122,7 @@ def resume(hs: Handshake, config: ServerConfig, hello: ClientHello, session: Ses
     hs.info.cipher_suite = suite.name
     hs.info.resumed = True
     hs.info.peer_chain = session.chain
+    hs.info.verified_chain = (yield from trusted_path(config, session.chain, None)) or ()
     renew = config.tickets is not None and bool(hello.extensions.get(X.session_ticket))
     hellos = send_hello(hs, config, hello, suite, None, hello.legacy_session_id, ticket=renew)
     master = master_of(session)
