@@ -7,11 +7,11 @@ The map of the house; a module imports only from the lines above its own::
     crypto          names -> pyca/cryptography: suites, groups, signatures; the key schedule, TLS 1.2's PRF
     certificates    credentials, trust, verification, the development CA
     observe         what an observer is told
-    sessions        what two sides remember: stores, tickets
+    sessions        what two sides remember: stores, tickets, the replay record; in memory and in Redis
     config, info    what a side brings; what a connection came to
     record          sealing and opening records
     handshake       the flows: client and server, as pages of the RFC
-    events, connection   the engine: bytes in, events and bytes out
+    events, connection, endpoints   the engine: bytes in, events and bytes out
     aio             asyncio: transports, streams, servers
     trace, testing  renderers of a run; both sides in memory
     cli             the command
@@ -25,7 +25,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minitls.config import ClientAuth, ClientConfig, Danger, PeerCertificates, Policy, ServerConfig
-from minitls.connection import ClientConnection, Connection, ServerConnection
+from minitls.connection import Connection
+from minitls.crypto.psk import ExternalPsk
+from minitls.endpoints import ClientConnection, ServerConnection
 from minitls.errors import (
     Alert,
     AlertReceived,
@@ -38,10 +40,11 @@ from minitls.errors import (
     TLSError,
     TruncationError,
 )
-from minitls.events import ApplicationData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, TicketReceived
+from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, TicketReceived
 from minitls.handshake.flow import Question
 from minitls.handshake.negotiate import Agreement, negotiate
 from minitls.info import ConnectionInfo
+from minitls.sessions.session import Session
 
 if TYPE_CHECKING:
     from minitls.aio.server import create_server, start_server
@@ -87,7 +90,9 @@ __all__ = [
     "Credential",
     "Danger",
     "DecodeError",
+    "EarlyData",
     "Event",
+    "ExternalPsk",
     "HandshakeCompleted",
     "HandshakeTimeout",
     "KeyUpdated",
@@ -100,6 +105,7 @@ __all__ = [
     "Question",
     "ServerConfig",
     "ServerConnection",
+    "Session",
     "TLSError",
     "TicketReceived",
     "TruncationError",

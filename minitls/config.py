@@ -11,21 +11,32 @@ import dataclasses
 import difflib
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
+from minitls.crypto.compression import compressions
 from minitls.crypto.groups import GROUPS
+from minitls.crypto.psk import ExternalPsk
 from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES
 from minitls.crypto.suites12 import SUITES_12
 from minitls.errors import Misuse
 from minitls.observe import KeyLog, Observer, key_log_to
-from minitls.sessions.store import MemoryStore, SessionStore
-from minitls.sessions.tickets import TicketKeys
+from minitls.sessions.replay import ReplayRecord
+from minitls.sessions.session import MAX_LIFETIME
+from minitls.sessions.store import MemoryStore, SessionCache, SessionStore
+from minitls.sessions.tickets import TicketKeys, Tickets
 from minitls.wire.hello import ClientHello
-from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
+from minitls.wire.numbers import (
+    CertificateCompressionAlgorithm,
+    CipherSuite,
+    NamedGroup,
+    ProtocolVersion,
+    PskKeyExchangeMode,
+    SignatureScheme,
+)
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
@@ -77,6 +88,7 @@ class Policy:
     ``key_shares``: the groups that a client sends shares for in its first hello; an empty tuple invites a HelloRetryRequest.
     ``signature_schemes``: for the handshake's own signatures; ``certificate_signature_schemes``: for those inside certificates,
     all that we know by default.
+    ``psk_key_exchange_modes``: how a PSK may be used; psk_ke has no forward secrecy, and no policy of ours has it.
     ``secure_tls12``: in TLS 1.2, insist on the extended master secret (RFC 7627) and on secure renegotiation (RFC 5746).
     ``prefer_post_quantum``: a server takes a hybrid group that both have even where it costs a HelloRetryRequest.
     """
@@ -119,6 +131,7 @@ class Policy:
         SignatureScheme.mldsa87,
     )
     certificate_signature_schemes: tuple[Name, ...] | None = None
+    psk_key_exchange_modes: tuple[Name, ...] = (PskKeyExchangeMode.psk_dhe_ke,)
     prefer_post_quantum: bool = True
     secure_tls12: bool = True
 
@@ -143,6 +156,7 @@ class Policy:
             object.__setattr__(self, "certificate_signature_schemes", tuple(SCHEMES))
         else:
             set_names("certificate_signature_schemes", SignatureScheme, SCHEMES, "signature scheme")
+        set_names("psk_key_exchange_modes", PskKeyExchangeMode, PskKeyExchangeMode, "PSK key exchange mode")
         if self.key_shares is None:
             object.__setattr__(self, "key_shares", self._default_key_shares())
         elif self.key_shares:
@@ -196,8 +210,10 @@ class PeerCertificates:
     server_name: str | None
 
 
-ClientPsk: TypeAlias = Callable[[bytes | None], Awaitable[tuple[bytes, bytes]] | tuple[bytes, bytes]]
-ServerPsk: TypeAlias = Callable[[bytes], Awaitable[bytes | None] | bytes | None]
+OurPsk: TypeAlias = ExternalPsk | tuple[bytes, bytes] | None
+ClientPsk: TypeAlias = Callable[[bytes | None], Awaitable[OurPsk] | OurPsk]
+TheirPsk: TypeAlias = ExternalPsk | bytes | None
+ServerPsk: TypeAlias = Callable[[bytes], Awaitable[TheirPsk] | TheirPsk]
 VerifyHook: TypeAlias = Callable[[PeerCertificates], Awaitable[None] | None]
 
 
@@ -208,11 +224,14 @@ class _Config:
     ``alpn``: application protocols, best first (RFC 7301).
     ``trust``: whose certificates are believed; None on a client means the system's store.
     ``verify``: called after the built-in verification of the peer; refuses by raising CertificateError.  Or the one Danger.
+    ``pinned_keys``: public keys, by their SHA-256 (bytes, hex, or ``sha256//`` and base64), of which the peer's path must have one.
     ``key_log``: where secrets go for Wireshark: a path, or a callable that takes a line (RFC 9850).  Never by default.
     ``observer``: told each step (:mod:`minitls.observe`).
     ``handshake_timeout``: seconds for the whole handshake; the asyncio transports keep it.
     ``record_padding``: application data's records are padded to a multiple of this many bytes (RFC 8446 section 5.4); 0: not.
     ``record_size_limit``: ask the peer for records of at most this many bytes (RFC 8449); None: as long as they may be.
+    ``certificate_compression``: how certificates may be compressed (RFC 8879), best first: "brotli", "zstd", "zlib".  The peer is
+    asked for these, and gets the first that it can read.  None: the peer is not asked, and gets the best that is installed.
     ``clock``: seconds since the epoch; ``random``: n random bytes.  For tests.
     """
 
@@ -220,11 +239,13 @@ class _Config:
     alpn: tuple[str, ...] = ()
     trust: TrustStore | None = None
     verify: VerifyHook | Danger | None = None
+    pinned_keys: Collection[bytes | str] = ()
     key_log: str | os.PathLike[str] | KeyLog | None = field(default=None, repr=False)
     observer: Observer | None = field(default=None, repr=False)
     handshake_timeout: float = 60.0
     record_padding: int = 0
     record_size_limit: int | None = None
+    certificate_compression: tuple[Name, ...] | None = None
     clock: Callable[[], float] = field(default=time.time, repr=False)
     random: Callable[[int], bytes] = field(default=os.urandom, repr=False)
 
@@ -241,8 +262,22 @@ class _Config:
             raise Misuse(f"record_padding is a number of bytes from 0 to 16384, not {self.record_padding!r}")
         if self.record_size_limit is not None and not 64 <= self.record_size_limit <= 2**14 + 1:
             raise Misuse(f"record_size_limit is a number of bytes from 64 to 16385, not {self.record_size_limit!r}")
+        if self.pinned_keys:
+            from minitls.certificates.pins import read_pins
+
+            object.__setattr__(self, "pinned_keys", read_pins(self.pinned_keys))
+        if self.certificate_compression:
+            self._check_compression()
         if isinstance(self.key_log, (str, os.PathLike)):
             object.__setattr__(self, "key_log", key_log_to(self.key_log))
+
+    def _check_compression(self) -> None:
+        registry = CertificateCompressionAlgorithm
+        codes = _lookup_all(registry, registry, "certificate compression", self.certificate_compression or ())
+        for code in codes:
+            if code not in compressions():
+                raise Misuse(f"{code.name} is not installed: pip install 'minitls[compress]'", rule="RFC 8879 3")
+        object.__setattr__(self, "certificate_compression", codes)
 
     def log_secret(self, label: str, client_random: bytes, secret: bytes) -> None:
         """One line of the key log (RFC 9850), if there is one."""
@@ -254,11 +289,14 @@ class _Config:
 class ClientConfig(_Config):
     """What a client brings.
 
-    ``psk``: for TLS 1.2's PSK suites: called with the server's hint (or None), gives our identity and key (RFC 4279).
+    ``psk``: the key that we share with the server: called with None before the hello, gives an ExternalPsk, an (identity, key) pair
+    or None; once more where TLS 1.2 comes to a PSK suite, with the server's hint (RFC 4279).
     ``credential``: shown to servers that ask for a certificate; None: we decline.
     ``max_fragment_length``: ask for records of 512, 1024, 2048 or 4096 bytes the older way (RFC 6066 section 4); None: do not.
     ``request_staples``: ask for an OCSP response and SCTs with the certificate; ``info`` has them, nobody checks them yet.
-    ``session_store``: where sessions are kept for resumption, in memory by default; None: nothing is resumed.
+    ``session_store``: where sessions are kept for resumption, in memory by default; None: nothing is resumed.  A session is offered
+    once, to the same name and port, and only if its certificates are still good by this very configuration.
+    ``tickets_wanted``: ask for so many tickets after a full and after a resumed handshake (RFC 9149); None: as the server likes.
     ``grease``: send RFC 8701's meaningless values, so that servers stay tolerant of what comes later.
     ``send_certificate_authorities``: tell servers which roots we trust (RFC 8446 section 4.2.4): for small private stores only.
     """
@@ -268,6 +306,7 @@ class ClientConfig(_Config):
     max_fragment_length: int | None = None
     request_staples: bool = False
     session_store: SessionStore | None = field(default_factory=MemoryStore, repr=False)
+    tickets_wanted: tuple[int, int] | None = None
     grease: bool = True
     send_certificate_authorities: bool = False
 
@@ -275,6 +314,9 @@ class ClientConfig(_Config):
         super().__post_init__()
         if self.max_fragment_length not in (None, 512, 1024, 2048, 4096):
             raise Misuse(f"max_fragment_length is 512, 1024, 2048 or 4096 bytes, not {self.max_fragment_length!r}")
+        wanted = self.tickets_wanted
+        if wanted is not None and (len(wanted) != 2 or not all(0 <= count <= 255 for count in wanted)):
+            raise Misuse(f"tickets_wanted is two numbers from 0 to 255, not {wanted!r}", rule="RFC 9149 3")
 
 
 SelectCredential: TypeAlias = "Callable[[ClientHello], Awaitable[Credential | None] | Credential | None]"
@@ -287,9 +329,13 @@ class ServerConfig(_Config):
     ``credentials``: one or several; chosen by the client's server_name and signature algorithms, the first being the default.
     ``select_credential``: asked first, with the ClientHello; None as an answer means: choose among ``credentials``.
     ``client_auth``: whether clients are asked for a certificate; then ``trust`` says whose.
-    ``psk``: for TLS 1.2's PSK suites: called with the client's identity, gives its key, or None (RFC 4279).
+    ``psk``: called with an identity that a client claims, gives the key as an ExternalPsk or as bytes, or None.
     ``tickets``: the keys that session tickets are sealed with (by default of this very object, rotated by themselves); None: no
     tickets.  ``session_cache``: TLS 1.2's sessions by ID, for clients without tickets; None: none.
+    ``ticket_count``: how many tickets a client of TLS 1.3 gets after a full handshake; ``ticket_lifetime``: seconds that a session
+    may be resumed for, at most 7 days, and no longer than the ticket keys are kept: those of TicketKeys for 24 to 36 hours.
+    ``early_data``: bytes of 0-RTT data that a returning client may send; None: none.  Such data can be recorded and sent again:
+    ``replay`` is the record of what was accepted, and must be shared by all who share ``tickets`` (by default it belongs to them).
     ``send_cookie``: put a cookie into HelloRetryRequest, and insist on its return (RFC 8446 section 4.2.2).
     """
 
@@ -297,8 +343,12 @@ class ServerConfig(_Config):
     select_credential: SelectCredential | None = None
     client_auth: ClientAuth = ClientAuth.none
     psk: ServerPsk | None = field(default=None, repr=False)
-    tickets: TicketKeys | None = field(default_factory=TicketKeys, repr=False)
-    session_cache: SessionStore | None = field(default_factory=MemoryStore, repr=False)
+    tickets: Tickets | None = field(default_factory=TicketKeys, repr=False)
+    session_cache: SessionCache | None = field(default_factory=MemoryStore, repr=False)
+    ticket_count: int = 2
+    ticket_lifetime: int = 24 * 3600
+    early_data: int | None = None
+    replay: ReplayRecord | None = field(default=None, repr=False)
     send_cookie: bool = False
 
     def __post_init__(self) -> None:
@@ -309,3 +359,21 @@ class ServerConfig(_Config):
             raise Misuse("a server needs a certificate: give credentials=(...) or select_credential=...")
         if self.client_auth is not ClientAuth.none and self.trust is None and self.verify is not Danger.accept_any_certificate:
             raise Misuse("client_auth needs trust=TrustStore...: whose client certificates are believed?")
+        if not 0 <= self.ticket_count <= 16:
+            raise Misuse(f"ticket_count is a number from 0 to 16, not {self.ticket_count!r}")
+        if not 1 <= self.ticket_lifetime <= MAX_LIFETIME:
+            raise Misuse(f"ticket_lifetime is 1 second to 7 days, not {self.ticket_lifetime!r}", rule="RFC 8446 4.6.1")
+        if self.early_data is not None:
+            self._check_early_data(self.early_data)
+
+    def _check_early_data(self, size: int) -> None:
+        if not 1 <= size < 2**32:
+            raise Misuse(f"early_data is a number of bytes above 0, or None, not {size!r}", rule="RFC 8446 4.6.1")
+        if self.tickets is None:
+            raise Misuse("early_data needs tickets: by what would a client return?", rule="RFC 8446 4.2.10")
+        if self.replay is None:
+            if not isinstance(self.tickets, TicketKeys) or self.tickets.shared:
+                raise Misuse(
+                    "early_data with ticket keys that others have needs replay=, the same record for all of them", rule="RFC 8446 8"
+                )
+            object.__setattr__(self, "replay", self.tickets.replay_record(self.clock))

@@ -17,13 +17,12 @@ from typing import Any
 
 from minitls.config import ClientConfig, ServerConfig
 from minitls.errors import Alert, AlertLevel, AlertReceived, DecodeError, Misuse, PeerMisbehaved, TLSError, TruncationError
-from minitls.events import ApplicationData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, TicketReceived
+from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, TicketReceived
 from minitls.handshake.after import AFTER, AFTER_12
-from minitls.handshake.client import client_handshake
 from minitls.handshake.driver import Driver, check_boundary
 from minitls.handshake.flow import Question
-from minitls.handshake.server import server_handshake
-from minitls.info import ConnectionInfo, Timing
+from minitls.handshake.resume13 import session_of_ticket
+from minitls.info import ConnectionInfo
 from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, MessageSeen, Observation
 from minitls.record.layer import RecordLayer
 from minitls.record.protection import MAX_PLAINTEXT, Opening, Sealing
@@ -57,6 +56,7 @@ class Connection:
         "_output",
         "_peer_closed",
         "_records",
+        "_resend_early_data",
         "_restless",
         "_update_asked",
         "_update_owed",
@@ -77,6 +77,7 @@ class Connection:
         self._handshake: Driver | None = None
         self._peer_closed = False
         self._write_closed = False
+        self._resend_early_data = False
         self._update_owed = False
         self._update_asked = False
         self._restless: dict[str, int] = {}
@@ -93,6 +94,11 @@ class Connection:
     @property
     def handshake_completed(self) -> bool:
         return self._handshake is None and self.info.timing.completed is not None
+
+    @property
+    def can_send_data(self) -> bool:
+        """Whether the handshake is complete, or so far that a server may answer early data (half-RTT data, RFC 8446 2.3)."""
+        return self.handshake_completed or (self._handshake is not None and self._handshake.half_rtt)
 
     @property
     def question(self) -> Question | None:
@@ -215,9 +221,7 @@ class Connection:
             self._alert(content, events)
         elif kind == ContentType.application_data:
             if self._handshake is not None:
-                raise PeerMisbehaved(
-                    Alert.unexpected_message, "application data during the handshake", rule="RFC 8446 2", reason="unexpected_record"
-                )
+                self._handshake.receive_data(content)
             if content:
                 self._data_received(content, events)
         elif kind == ContentType.change_cipher_spec and self._config.observer:
@@ -238,7 +242,7 @@ class Connection:
         self._after_step(self._handshake, events)
 
     def _data_received(self, data: bytes, events: list[Event]) -> None:
-        events.append(ApplicationData(data))
+        events.append(ApplicationData(data) if self._handshake is None else EarlyData(data))
         if self._restless:
             self._restless.clear()
         if self._config.observer:
@@ -281,10 +285,13 @@ class Connection:
         self._handshake = None
         self._records.change_cipher_spec_allowed = False
         self.info.timing.completed = self._config.clock()
+        self.info.authenticated = self.info.authenticated or self.info.timing.completed
         if self._config.key_log is not None and not self._records.tls12:
             secret = self.info.exporter_secret()
             self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
         events.append(HandshakeCompleted(self.info))
+        if driver.early_data and self._resend_early_data and not self.info.early_data_accepted:
+            self.send_data(driver.early_data)
 
     def _alert(self, content: bytes, events: list[Event]) -> None:
         """RFC 8446 section 6: close_notify ends, user_canceled is passed over, everything else is fatal whatever its level.
@@ -335,8 +342,11 @@ class Connection:
         self._send_alert(Alert.no_renegotiation)
 
     def ticket_received(self, ticket: NewSessionTicket) -> TicketReceived:
+        assert isinstance(self._config, ClientConfig)
         self._count("tickets", MAX_TICKETS)
-        return TicketReceived(ticket)
+        session, store = session_of_ticket(self._config, self.info, ticket), self._config.session_store
+        keeping = store.put(self.info.session_key, session) if store is not None and session is not None else None
+        return TicketReceived(ticket, session, keeping)
 
     # sending ----------------------------------------------------------------------------------------------------------
 
@@ -366,7 +376,7 @@ class Connection:
         """
         if self._write_closed:
             raise Misuse("the connection is closed for writing")
-        if not self.handshake_completed:
+        if not self.can_send_data:
             raise Misuse("data cannot be sent before the handshake is complete")
         view = memoryview(data).cast("B")
         if self._config.observer:
@@ -420,7 +430,7 @@ class Connection:
         """Send no more: queues close_notify, during the handshake user_canceled before it.  What comes can still be received."""
         if self._write_closed:
             return
-        if self._handshake is not None:
+        if not self.can_send_data:
             self._send_alert(Alert.user_canceled)
         self._send_alert(Alert.close_notify)
         self._write_closed = True
@@ -436,7 +446,7 @@ class Connection:
 
     def _fail(self, error: BaseException) -> None:
         """The one place that sends fatal alerts."""
-        alert = error.alert if isinstance(error, TLSError) else Alert.internal_error
+        alert = error.alert if isinstance(error, TLSError) and not isinstance(error, Misuse) else Alert.internal_error
         if alert is not None and not self._write_closed and not isinstance(error, AlertReceived):
             self._send_alert(alert)
         self.abort(error)
@@ -453,35 +463,3 @@ class Connection:
             sealing = self._records.sealing
             observation: Observation = make(self._config.clock(), sealing.name if sealing else "")
             self._config.observer(observation)
-
-
-class ClientConnection(Connection):
-    """The client's side.  ``data_to_send`` has the ClientHello at once.
-
-    ``server_hostname``: whom we want to talk to, a host name or an address: it is sent (SNI) and verified.  Raises Misuse for what
-    is no name, and for None unless verification is turned off.  ``port``: sessions with other ports are not resumed at this one.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, config: ClientConfig, *, server_hostname: str | None, port: int | None = None) -> None:
-        from minitls.certificates.names import normalise
-        from minitls.config import Danger
-
-        if server_hostname is None and config.verify is not Danger.accept_any_certificate:
-            raise Misuse("server_hostname is needed: whose certificate would be verified?")
-        name = None if server_hostname is None else normalise(server_hostname)
-        super().__init__(config, ConnectionInfo(role="client", timing=Timing(config.clock()), server_name=name))
-        self.info.session_key = f"{name or ''}:{port or ''}"
-        self._records.change_cipher_spec_allowed = True
-        self._handshake = Driver(client_handshake, config, self.info, self._records, self._framing, self._output)
-
-
-class ServerConnection(Connection):
-    """The server's side."""
-
-    __slots__ = ()
-
-    def __init__(self, config: ServerConfig) -> None:
-        super().__init__(config, ConnectionInfo(role="server", timing=Timing(config.clock())))
-        self._handshake = Driver(server_handshake, config, self.info, self._records, self._framing, self._output)

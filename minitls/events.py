@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from minitls.handshake.flow import Question
 from minitls.info import ConnectionInfo
+from minitls.sessions.session import Session
 from minitls.wire.messages import NewSessionTicket
 
 
@@ -25,10 +27,26 @@ class ApplicationData:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyData:
+    """0-RTT data, at least one byte: it came before the handshake is complete, and may be a recording that somebody sends again.
+
+    Only what does no harm when it is done twice may be done with it now (RFC 8446 section 2.3, RFC 8470).
+    """
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class TicketReceived:
-    """The server gave us a ticket for another time."""
+    """The server gave us a ticket for another time.
+
+    ``session``: what was made of it and put into the store; None where it is for nothing.  ``keeping``: await it, where the store
+    takes its time.
+    """
 
     ticket: NewSessionTicket
+    session: Session | None
+    keeping: Awaitable[None] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +61,4 @@ class PeerClosed:
     """close_notify: the peer will send no more.  We may still send."""
 
 
-Event: TypeAlias = HandshakeCompleted | ApplicationData | TicketReceived | KeyUpdated | PeerClosed | Question
+Event: TypeAlias = HandshakeCompleted | ApplicationData | EarlyData | TicketReceived | KeyUpdated | PeerClosed | Question

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from minitls.crypto.schedule import ExporterSecret, MainSecret
+from minitls.crypto.schedule import ExporterSecret, MainSecret, ResumptionSecret
 from minitls.errors import Misuse
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import read_message
@@ -36,6 +36,10 @@ class ConnectionInfo:
     ``peer_chain``: what the peer sent, ``verified_chain``: the path that was found good, up to the root; DER, leaf first.
     ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked: as it came, not checked.
     ``session_key``: under which a client's sessions with this server are kept.
+    ``resumption``: how the connection was resumed: "psk_dhe_ke", "psk_ke", or TLS 1.2's "ticket" or "session_id".
+    ``authenticated``: when the peers proved who they are, in seconds by the configuration's clock: before a resumed one began.
+    ``psk_identity``: of the external PSK that both have.
+    ``early_data``: on a server, what came as 0-RTT data: until the handshake is complete it may be a recording, sent again.
     ``hello_retry``: whether the server asked for a second ClientHello.
     """
 
@@ -55,14 +59,28 @@ class ConnectionInfo:
     local_chain: tuple[bytes, ...] = field(default=(), repr=False)
     hello_retry: bool = False
     resumed: bool = False
+    resumption: str | None = None
+    authenticated: float | None = None
+    psk_identity: bytes | None = None
     early_data_accepted: bool = False
     ech_accepted: bool = False
     ocsp_response: bytes = field(default=b"", repr=False)
     scts: tuple[bytes, ...] = field(default=(), repr=False)
     session_key: str = field(default="", repr=False)
     client_hello_raw: bytes = field(default=b"", repr=False)
+    _early_data: bytearray | None = field(default=None, repr=False)
     _exporter: tuple[MainSecret, bytes] | None = field(default=None, repr=False)
+    _resumption: tuple[MainSecret, bytes] | None = field(default=None, repr=False)
     _exporter12: Exporter12 | None = field(default=None, repr=False)
+
+    @property
+    def early_data(self) -> bytes:
+        """On a server: what has come as 0-RTT data."""
+        return bytes(self._early_data or b"")
+
+    def keep_early_data(self, data: bytes) -> None:
+        self._early_data = self._early_data or bytearray()
+        self._early_data += data
 
     @property
     def client_random(self) -> bytes:
@@ -76,9 +94,15 @@ class ConnectionInfo:
         assert isinstance(hello, ClientHello)
         return hello
 
-    def keep_exporter(self, main_secret: MainSecret, transcript_hash: bytes) -> None:
-        """Remember what the exporter secret is derived from; it is derived when somebody asks."""
-        self._exporter = (main_secret, transcript_hash)
+    def keep_secrets(self, main_secret: MainSecret, through_server_finished: bytes, through_client_finished: bytes) -> None:
+        """Remember what exporter and resumption secret are derived from; they are derived when somebody asks."""
+        self._exporter = (main_secret, through_server_finished)
+        self._resumption = (main_secret, through_client_finished)
+
+    def resumption_secret(self) -> ResumptionSecret:
+        assert self._resumption is not None
+        main_secret, transcript_hash = self._resumption
+        return main_secret.resumption(transcript_hash)
 
     def keep_exporter12(self, export: Exporter12) -> None:
         """TLS 1.2's: from the master secret and both randoms (RFC 5705 section 4)."""

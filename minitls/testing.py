@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from minitls.config import ClientConfig, ServerConfig
-from minitls.connection import ClientConnection, Connection, ServerConnection
+from minitls.connection import Connection
+from minitls.endpoints import ClientConnection, ServerConnection
 from minitls.events import Event
 
 

@@ -86,14 +86,15 @@ class Pki:
         trust = self.small.trust()
         client, server = (self.small.issue(NAME, key="ed25519", client=client).credential() for client in (True, False))
         return (
-            ClientConfig(policy=policy, trust=trust, credential=client),
+            ClientConfig(policy=policy, trust=trust, credential=client, session_store=None),
             ServerConfig(policy=policy, trust=trust, credentials=(server,), client_auth=ClientAuth.require),
         )
 
     def client_config(self, **fields: Any) -> ClientConfig:
-        """A client that trusts the CA, with these fields otherwise."""
+        """A client that trusts the CA and remembers nothing: each test begins anew.  With these fields otherwise."""
         if fields.get("verify") is not Danger.accept_any_certificate:
             fields.setdefault("trust", self.trust)
+        fields.setdefault("session_store", None)
         return ClientConfig(**fields)
 
     def server_config(self, **fields: Any) -> ServerConfig:

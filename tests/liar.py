@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from unittest import mock
 
-import minitls.connection
+import minitls.endpoints
 from minitls import AlertReceived, ClientConfig, ClientConnection, Connection, Event, ServerConfig, ServerConnection
 from minitls.handshake.driver import Driver
 from minitls.observe import MessageSeen
@@ -50,12 +50,12 @@ Cut: TypeAlias = Callable[[bytes], Sequence[bytes]]
 class LyingDriver(Driver):
     """Says what ``lie`` makes of each message; ``cut`` makes records' contents of a flight."""
 
-    def __init__(self, lie: Lie, cut: Cut | None, *args: Any) -> None:
+    def __init__(self, lie: Lie, cut: Cut | None, *args: Any, **more: Any) -> None:
         self.lie = lie
         self.cut = cut
-        super().__init__(*args)
+        super().__init__(*args, **more)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, raw: bytes | None = None) -> None:
         for said in self.lie(message):
             if isinstance(said, Unheard):
                 self._flight += said.data
@@ -80,7 +80,7 @@ class LyingDriver(Driver):
 
 def lying(make: Callable[[], Connection], lie: Lie, cut: Cut | None = None) -> Any:
     """The connection that ``make`` makes, with a driver that lies."""
-    with mock.patch.object(minitls.connection, "Driver", lambda *args: LyingDriver(lie, cut, *args)):
+    with mock.patch.object(minitls.endpoints, "Driver", lambda *args, **more: LyingDriver(lie, cut, *args, **more)):
         return make()
 
 

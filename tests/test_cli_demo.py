@@ -25,7 +25,7 @@ def test_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     keys = [
         "tcp", "client_hello", "server_hello", "shared_secret", "change_cipher_spec", "encrypted_extensions", "certificate",
-        "certificate_verify", "finished", "session_keys", "data", "goodbye",
+        "certificate_verify", "finished", "session_keys", "tickets", "data", "goodbye",
     ]  # fmt: skip
     for number, key in enumerate(keys, 1):
         assert f"{number}. {STEPS[key].title}" in shown
@@ -72,6 +72,46 @@ def test_what_is_on_the_wire_is_what_was_sent(capsys: pytest.CaptureFixture[str]
 def test_other_ways(options: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", *options]) == 0
     assert part in " ".join(capsys.readouterr().out.split())
+
+
+RETURNS: dict[tuple[str, ...], tuple[list[str], list[str]]] = {
+    ("--resume",): (["psk_ticket", "psk_taken", "shared_secret", "tickets"], ["early_data", "certificate"]),
+    ("--early-data",): (["psk_ticket", "early_data", "psk_taken", "end_of_early_data"], ["certificate", "certificate_verify"]),
+    ("--resume", "--tls", "1.2"): (["resumed_12", "ticket_12"], ["certificate_12", "premaster_dh", "psk_ticket"]),
+}
+
+
+@pytest.mark.parametrize("options", RETURNS, ids=" ".join)
+def test_the_second_visit(options: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", *options]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    told, untold = RETURNS[options]
+    assert all(f". {STEPS[key].title} " in shown for key in told)
+    assert not any(f". {STEPS[key].title} " in shown for key in untold)
+    for part in ("for the second time", "GET /secret-wishes", "Hello! Nobody but you and me", "that the two have met before"):
+        assert part in shown
+    saved = re.search(r"first handshake .* ([\d,]+) bytes received this one .* ([\d,]+) bytes received saved", shown)
+    assert saved is not None
+    assert int(saved[1].replace(",", "")) > int(saved[2].replace(",", ""))
+    assert "NOT the same" not in shown
+
+
+@pytest.mark.parametrize(
+    "options", [["--early-data", "--tls", "1.2"], ["--resume", "--policy", "legacy", "--kex", "psk"]], ids=" ".join
+)
+def test_what_cannot_be_shown(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", *options]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_the_trace_of_early_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--early-data", "--trace"]) == 0
+    shown = capsys.readouterr().out
+    places = [
+        shown.find(part) for part in ("ClientHello", "(Application Data)", "─ ServerHello", "(EndOfEarlyData)", "{Finished} ─")
+    ]
+    assert -1 not in places
+    assert places == sorted(places)
 
 
 def test_trace(capsys: pytest.CaptureFixture[str]) -> None:

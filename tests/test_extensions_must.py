@@ -551,6 +551,7 @@ CLIENT_LIES = [
       )),
     Case("second hello: the share is none", ext(CH, X.key_share, (P256_SHARE,), nth=2), *BAD_POINT,
          config=RETRY),
+    Case("early_data without pre_shared_key", ext(CH, X.early_data, None), ILLEGAL, "unexpected_early_data", "RFC 8446 4.2.10"),
     Case("second hello: early_data", ext(CH, X.early_data, None, nth=2), ILLEGAL, "unexpected_early_data", "RFC 8446 4.1.2",
          config=RETRY),
     Case("second hello: no cookie", no_ext(CH, X.cookie, nth=2), ILLEGAL, "wrong_cookie", "RFC 8446 4.2.2", config=COOKIE),
@@ -745,7 +746,6 @@ OK_FROM_A_CLIENT: dict[str, MakeLie] = {
         CH, lambda m: m.extensions.update({X.record_size_limit: 64, X.max_fragment_length: 1, X.compress_certificate: (1, 2)})
     ),
     "duplicate groups, which may be refused (4.2.7)": lambda _: edit(CH, lambda m: m.extensions.update({10: m.extensions[10] * 2})),
-    "early_data that we do not take (4.2.10)": ext(CH, X.early_data, None),
 }
 
 

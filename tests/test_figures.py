@@ -6,6 +6,7 @@ Where the two sides did not see the same, the file has both drawings.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from minitls import Alert, CertificateError, ClientAuth, ClientConnection, PeerCertificates, Policy, ServerConnection
+from minitls import Alert, CertificateError, ClientAuth, ClientConnection, PeerCertificates, Policy, ServerConfig, ServerConnection
 from minitls.observe import Observation
+from minitls.sessions.store import MemoryStore
+from minitls.sessions.tickets import TicketKeys
 from minitls.testing import exchange
 from minitls.trace.figure import figure
-from minitls.wire.codec import Extensions
 from minitls.wire.hello import ServerHello
-from minitls.wire.messages import NewSessionTicket
 from tests.conftest import Pki
-from tests.liar import edit, lying_server, meet, write_handshake
+from tests.liar import edit, lying_server, meet
 
 FIGURES = Path(__file__).parent / "figures"
 UPDATE = bool(os.environ.get("MINITLS_UPDATE_FIGURES"))
@@ -45,11 +46,30 @@ class Watched:
         meet(self.client, self.server)
 
     def start(
-        self, client: dict[str, Any] | None = None, server: dict[str, Any] | None = None, *, make: Any = ServerConnection
+        self,
+        client: dict[str, Any] | None = None,
+        server: dict[str, Any] | None = None,
+        *,
+        make: Any = ServerConnection,
+        say_first: bytes = b"",
     ) -> None:
         ours, theirs = (observed.append for observed in self.seen)
-        self.client = ClientConnection(self.pki.client_config(observer=ours, **client or {}), server_hostname="localhost")
+        config = self.pki.client_config(observer=ours, **client or {})
+        self.client = ClientConnection(config, server_hostname="localhost", early_data=say_first, resend_early_data=True)
         self.server = make(self.pki.server_config(observer=theirs, **server or {}))
+
+    def meet_again(self, client: dict[str, Any], server: dict[str, Any] | None = None, *, say_first: bytes = b"") -> None:
+        """Only this time is drawn; the server is the one of the last time, but for these fields."""
+        self.start_again(client, server, say_first=say_first)
+        meet(self.client, self.server)
+
+    def start_again(self, client: dict[str, Any], server: dict[str, Any] | None = None, *, say_first: bytes = b"") -> None:
+        config = self.server._config
+        assert isinstance(config, ServerConfig)
+        for seen in self.seen:
+            seen.clear()
+        remembered = {name: getattr(config, name) for name in ("tickets", "replay")}
+        self.start(client, remembered | (server or {}), say_first=say_first)
 
     def say_hello(self) -> None:
         """Data there and back."""
@@ -205,11 +225,123 @@ def user_cancels(w: Watched) -> None:
 @scenario
 def new_session_tickets(w: Watched) -> None:
     """RFC 8446, figure 3, its first half."""
-    w.meet()
-    tickets = [NewSessionTicket(7200, 1, bytes((n,)), b"a ticket", Extensions()) for n in range(2)]
-    write_handshake(w.server, *tickets)
-    exchange(w.client, w.server)
+    w.meet({"session_store": MemoryStore()})
     w.say_hello()
+
+
+@scenario
+def new_session_ticket_that_allows_early_data(w: Watched) -> None:
+    w.meet({"session_store": MemoryStore()}, {"early_data": 16384, "ticket_count": 1})
+
+
+@scenario
+def resumption(w: Watched) -> None:
+    """RFC 8446, figure 3, its second half."""
+    come_back(w)
+    w.say_hello()
+
+
+@scenario
+def resumption_by_the_psk_alone(w: Watched) -> None:
+    """psk_ke: without a key exchange, and so without forward secrecy."""
+    alone = {"policy": Policy(psk_key_exchange_modes=("psk_ke",))}
+    come_back(w, alone, alone)
+
+
+@scenario
+def resumption_after_hello_retry_request(w: Watched) -> None:
+    """The second hello has its ticket with it, bound anew."""
+    come_back(w, {"policy": Policy().replace(key_shares=())})
+
+
+@scenario
+def resumption_declined(w: Watched) -> None:
+    """The server does not know the ticket: as if there were none."""
+    come_back(w, again={"tickets": TicketKeys()})
+
+
+@scenario
+def resumption_with_a_wrong_binder(w: Watched) -> None:
+    """Who has stolen a ticket has not its secret."""
+    store = MemoryStore()
+    w.meet({"session_store": store})
+    session = store.take("localhost:")
+    assert session is not None
+    store.put("localhost:", dataclasses.replace(session, secret=bytes(len(session.secret))))
+    w.meet_again({"session_store": store})
+
+
+@scenario
+def early_data(w: Watched) -> None:
+    """RFC 8446, figure 4: 0-RTT data that the server takes."""
+    come_back(w, server={"early_data": 16384}, say_first=b"hello")
+    w.say_hello()
+
+
+@scenario
+def early_data_answered_at_once(w: Watched) -> None:
+    """Half-RTT data: the server says something before the client has finished (RFC 8446 section 2.3)."""
+    w.meet({"session_store": (store := MemoryStore())}, {"early_data": 16384})
+    w.start_again({"session_store": store}, {"early_data": 16384}, say_first=b"hello")
+    w.server.receive_data(w.client.data_to_send())
+    w.server.send_data(b"hello yourself")
+    exchange(w.client, w.server)
+
+
+@scenario
+def early_data_rejected(w: Watched) -> None:
+    """The server passes over it, and the session is resumed all the same; the client says it again afterwards."""
+    come_back(w, server={"early_data": 16384}, again={"early_data": None}, say_first=b"hello")
+
+
+@scenario
+def early_data_rejected_by_hello_retry_request(w: Watched) -> None:
+    come_back(w, {"policy": Policy().replace(key_shares=())}, {"early_data": 16384}, say_first=b"hello")
+
+
+@scenario
+def early_data_rejected_with_its_ticket(w: Watched) -> None:
+    come_back(w, server={"early_data": 16384}, again={"tickets": TicketKeys(), "replay": None}, say_first=b"hello")
+
+
+@scenario
+def early_data_is_not_sent(w: Watched) -> None:
+    """It is more than the ticket allows."""
+    come_back(w, server={"early_data": 4}, say_first=b"hello")
+
+
+@scenario
+def external_psk(w: Watched) -> None:
+    w.meet({"psk": lambda hint: (b"sensor-7", bytes(16))}, {"psk": lambda identity: bytes(16), "credentials": ()})
+    w.say_hello()
+
+
+@scenario
+def external_psk_by_itself(w: Watched) -> None:
+    alone = {"policy": Policy(psk_key_exchange_modes=("psk_ke",))}
+    w.meet(
+        {"psk": lambda hint: (b"sensor-7", bytes(16)), **alone},
+        {"psk": lambda identity: bytes(16), "credentials": (), **alone},
+    )
+
+
+@scenario
+def external_psk_that_nobody_knows(w: Watched) -> None:
+    w.meet({"psk": lambda hint: (b"sensor-7", bytes(16))}, {"psk": lambda identity: None, "credentials": ()})
+
+
+def come_back(
+    w: Watched,
+    client: dict[str, Any] | None = None,
+    server: dict[str, Any] | None = None,
+    *,
+    again: dict[str, Any] | None = None,
+    say_first: bytes = b"",
+) -> None:
+    """Meet twice; the second time is what is drawn.  ``again``: what the server has otherwise then."""
+    client = {"session_store": MemoryStore(), **(client or {})}
+    w.meet(client, server)
+    w.meet_again(client, {**(server or {}), **(again or {})}, say_first=say_first)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

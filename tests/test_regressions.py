@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from minitls import AlertReceived, Policy
-from minitls.connection import MAX_WARNINGS, ClientConnection, ServerConnection
+from minitls.connection import MAX_WARNINGS
+from minitls.endpoints import ClientConnection, ServerConnection
 from minitls.errors import Alert, TLSError
 from minitls.testing import exchange, memory_pair
 from tests.conftest import Pki

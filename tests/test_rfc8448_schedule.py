@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 
 from minitls.crypto.groups import SECP256R1, X25519, KeyShare
-from minitls.crypto.schedule import EarlySecret, HandshakeSecret, MainSecret, TrafficSecret, hkdf_expand_label
+from minitls.crypto.schedule import EarlySecret, HandshakeSecret, MainSecret, TrafficSecret
 from minitls.crypto.signatures import CLIENT_CONTEXT, SCHEMES, SERVER_CONTEXT, signed_content
 from minitls.crypto.suites import SUITES
 from minitls.wire.numbers import CipherSuite, ContentType, HandshakeType
@@ -208,12 +208,9 @@ def test_resumption() -> None:
     prefix = step["ClientHello prefix"]
     digest = hashlib.sha256(prefix).digest()
     assert digest == step["binder hash"]
-    binder_key = hkdf_expand_label(HASH, second.early._secret, b"res binder", hashlib.sha256().digest(), 32)
-    assert binder_key == step["PRK"]
-    binder = TrafficSecret(HASH, binder_key, "").verify_data(digest)
+    binder = second.early.binder(EarlySecret.RESUMPTION, digest)
     assert binder == step["finished"]
     assert second.transcript[0][1] == prefix + b"\x00\x21\x20" + binder
+    assert second.early.binder(EarlySecret.EXTERNAL, digest) != binder
     hello = hashlib.sha256(second.transcript[0][1]).digest()
-    for label in "c e traffic", "e exp master":
-        expanded = hkdf_expand_label(HASH, second.early._secret, label.encode(), hello, 32)
-        assert expanded == find(second.steps, f'derive secret "tls13 {label}"')["expanded"]
+    assert second.early.client_traffic(hello).value == find(second.steps, 'derive secret "tls13 c e traffic"')["expanded"]

@@ -1,13 +1,15 @@
-"""RFC 8448's handshakes through our flows, record for record: both roles, 1-RTT, HelloRetryRequest, client authentication, and
-compatibility mode.
+"""RFC 8448's handshakes through our flows, record for record: both roles, 1-RTT, resumption with 0-RTT, HelloRetryRequest, client
+authentication, and compatibility mode.
 
 What is random in a handshake is the trace's: hellos, keys, signatures.  What we would say otherwise (the order of extensions, and
 extensions that we do not send) is said as the trace has it, and is shown to mean the same.  The rest is ours: message order, key
-schedule, Finished, how flights are put into records, ChangeCipherSpec, sealing.  The resumed handshake with 0-RTT is not here.
+schedule, binders and ages of tickets, Finished, how flights are put into records, ChangeCipherSpec, sealing.  The session that
+section 4 resumes is the one that our client made of section 3.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +23,7 @@ from minitls import (
     ClientConnection,
     Connection,
     Danger,
+    EarlyData,
     HandshakeCompleted,
     PeerClosed,
     Policy,
@@ -31,6 +34,11 @@ from minitls import (
 from minitls.certificates.credentials import Credential
 from minitls.crypto.groups import SECP256R1, X25519, KeyShare, Montgomery, Weierstrass
 from minitls.handshake import client as client_flow
+from minitls.handshake.psk import Psk, of_session, offer_psks
+from minitls.handshake.resume import Remembered, context_of
+from minitls.sessions.session import Session
+from minitls.sessions.store import MemoryStore
+from minitls.wire.codec import Extensions
 from minitls.wire.hello import ClientHello, HelloRetryRequest, Message, ServerHello
 from minitls.wire.messages import (
     Certificate,
@@ -43,11 +51,15 @@ from minitls.wire.messages import (
 )
 from minitls.wire.numbers import ContentType
 from minitls.wire.numbers import ExtensionType as X
-from tests.liar import Said, lying_client, lying_server, write_record
+from tests.liar import Said, lying, lying_server, write_record
 from tests.rfc8448 import Step, load, records
 
 RFC = load()
-TRACES = ["simple_1rtt", "hello_retry_request", "client_authentication", "compatibility_mode"]
+TRACES = ["simple_1rtt", "resumed_0rtt", "hello_retry_request", "client_authentication", "compatibility_mode"]
+AGE = 0.006
+"""Seconds between section 3's ticket and section 4's hello, as that tells (obfuscated_ticket_age)."""
+
+NOW = 1_520_000_000.0
 POLICY = Policy(
     cipher_suites=("TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_256_GCM_SHA384"),
     groups=("x25519", "secp256r1"),
@@ -96,7 +108,9 @@ class Trace:
         return made
 
     def credential(self, who: str) -> Credential:
-        """The certificate that the trace shows, with a signer that gives the trace's signature."""
+        """The certificate that the trace shows (section 4 none: section 3 its own), with a signer that gives the signature."""
+        if self.section == "resumed_0rtt":
+            return Trace("simple_1rtt").credential(who)
         proof = self.one(who, CertificateVerify)
 
         def sign(scheme: int, data: bytes) -> bytes:
@@ -162,42 +176,108 @@ class Exchange:
         assert self.sent == b""
 
     def speak(self, step: Step) -> None:
-        """What does not come by itself: data, close, and tickets, which are another issue's."""
+        """What does not come by itself: data that is not early, close, and the ticket, whose bytes only its maker knows."""
         if step.what == "send application_data record":
-            self.connection.send_data(step["payload"])
+            if self.connection.handshake_completed:
+                self.connection.send_data(step["payload"])
         elif step.what == "send alert record":
             self.connection.close()
         elif step["payload"][0] == 4:
             write_record(self.connection, ContentType.handshake, step["payload"])
 
 
-def test_client(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = trace.all("client", ClientHello)[0]
+def in_the_traces_offer(trace: Trace) -> Callable[..., client_flow.Offer]:
+    """make_offer, but for the identities of the PSKs, which are put in and bound as always."""
+    hello = trace.all("client", ClientHello)[0]
+    key = trace.keys("client")[0]
+
+    def make_offer(
+        config: ClientConfig, name: str | None, known: Remembered | None, external: tuple[Psk, ...], *, early_data: int
+    ) -> client_flow.Offer:
+        extensions = Extensions(hello.extensions)
+        assert (X.early_data in extensions) == bool(early_data)
+        psks = () if known is None else (of_session(known.session.ticket, known),)
+        offer_psks(extensions, psks, config.clock())
+        return client_flow.Offer(dataclasses.replace(hello, extensions=extensions), (key,), known, psks)
+
+    return make_offer
+
+
+def run_client(section: str, monkeypatch: pytest.MonkeyPatch, store: MemoryStore) -> tuple[Trace, Exchange]:
+    trace = Trace(section)
     keys = trace.keys("client")
-    monkeypatch.setattr(client_flow, "make_offer", lambda config, name, session: client_flow.Offer(first, (keys[0],)))
+    monkeypatch.setattr(client_flow, "make_offer", in_the_traces_offer(trace))
     monkeypatch.setattr(client_flow, "make_shares", lambda groups: (keys[1],))
-    auth = trace.all("client", Certificate)
+    resumed = section == "resumed_0rtt"
     config = ClientConfig(
         policy=POLICY,
         verify=Danger.accept_any_certificate,  # the RFC's certificates are of 2016, and RSA-1024
-        credential=trace.credential("client") if auth else None,
+        credential=trace.credential("client") if trace.all("client", Certificate) else None,
+        session_store=store,
+        clock=lambda: NOW + AGE * resumed,
     )
-    client = lying_client(config, in_the_words_of(trace, "client", ClientHello), server_hostname="server")
+    lie = in_the_words_of(trace, "client", ClientHello)
+    early_data = trace.records("client")[1]["payload"] if resumed else b""
+    client = lying(lambda: ClientConnection(config, server_hostname="server", early_data=early_data), lie)
     exchange = Exchange(trace, "client", client)
     exchange.run()
+    return trace, exchange
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Session:
+    """What our client makes of section 3's ticket."""
+    _, exchange = run_client("simple_1rtt", monkeypatch, MemoryStore())
+    (received,) = (event for event in exchange.events if isinstance(event, TicketReceived))
+    assert received.session is not None
+    return received.session
+
+
+def test_client(trace: Trace, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    if trace.section == "resumed_0rtt":
+        store.put("server:", session)
+    trace, exchange = run_client(trace.section, monkeypatch, store)
     check_events(trace, exchange)
-    assert client.info.hello_retry == (trace.section == "hello_retry_request")
-    assert client.info.group == ("secp256r1" if client.info.hello_retry else "x25519")
-    assert client.info.server_name == "server"
+    info = exchange.connection.info
+    assert info.hello_retry == (trace.section == "hello_retry_request")
+    assert info.group == ("secp256r1" if info.hello_retry else "x25519")
+    assert info.server_name == "server"
+    assert info.resumed == info.early_data_accepted == (trace.section == "resumed_0rtt")
 
 
-def test_server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+class TicketOf:
+    """Tickets of which there is one: section 3's."""
+
+    def __init__(self, ticket: bytes) -> None:
+        self.ticket = ticket
+        self.state = b""
+
+    def seal(self, state: bytes) -> None:
+        """There are no others."""
+
+    def open(self, ticket: bytes) -> bytes | None:
+        return self.state if ticket == self.ticket else None
+
+
+class FirstUse:
+    """A replay record that is asked once."""
+
+    asked = 0
+
+    def first_use(self, key: bytes, issued: float, until: float) -> bool:
+        self.asked += 1
+        return issued == NOW and until > NOW
+
+
+def test_server(trace: Trace, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = iter(trace.keys("server"))
     for group in Montgomery, Weierstrass:
         monkeypatch.setattr(group, "generate", lambda self: next(keys))
     retried = trace.all("server", HelloRetryRequest)
     random = iter([*(message.extensions[X.cookie] for message in retried), trace.one("server", ServerHello).random])
     auth = bool(trace.all("server", CertificateRequest))
+    tickets, replay = TicketOf(session.ticket), FirstUse()
     config = ServerConfig(
         # In the retry the client sent a share in X25519, and the server insists on P-256.
         policy=POLICY.replace(groups=("secp256r1",)) if retried else POLICY,
@@ -206,7 +286,13 @@ def test_server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
         verify=Danger.accept_any_certificate,
         send_cookie=bool(retried),
         random=lambda size: next(random),
+        clock=lambda: NOW + AGE,
+        tickets=tickets,
+        ticket_count=0,
+        early_data=session.max_early_data,
+        replay=replay,
     )
+    tickets.state = dataclasses.replace(session, chain=(), ticket=b"", context=context_of(config)).to_bytes()
     words = in_the_words_of(trace, "server", HelloRetryRequest, ServerHello, EncryptedExtensions, CertificateRequest)
     server = lying_server(config, words)
     exchange = Exchange(trace, "server", server)
@@ -214,15 +300,21 @@ def test_server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     check_events(trace, exchange)
     assert server.info.server_name == "server"
     assert (server.info.peer_chain != ()) == auth
+    resumed = trace.section == "resumed_0rtt"
+    assert server.info.resumed == server.info.early_data_accepted == resumed
+    assert replay.asked == resumed
 
 
 def check_events(trace: Trace, exchange: Exchange) -> None:
     theirs = [step for step in exchange.steps if step.who != exchange.who]
-    kinds = [HandshakeCompleted]
+    kinds: list[type] = [HandshakeCompleted]
     if trace.section == "simple_1rtt":
         kinds += [TicketReceived] * (exchange.who == "client") + [ApplicationData]
-        assert exchange.events[-2].data == theirs[-2]["payload"]
+    if trace.section == "resumed_0rtt":
+        kinds = [EarlyData] * (exchange.who == "server") + [HandshakeCompleted, ApplicationData]
     assert [type(event) for event in exchange.events] == [*kinds, PeerClosed]
+    data = [event.data for event in exchange.events if isinstance(event, (EarlyData, ApplicationData))]
+    assert data == [step["payload"] for step in theirs if step.what == "send application_data record"]
 
 
 def test_every_hello_and_message_is_written_as_it_was_read() -> None:
@@ -245,9 +337,9 @@ def test_a_hello_without_a_session_id_gets_no_change_cipher_spec() -> None:
 def test_the_second_hello_is_the_first_but_for_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ours would be the trace's, without the padding that its client adds."""
     trace = Trace("hello_retry_request")
-    first, second = trace.all("client", ClientHello)
+    second = trace.all("client", ClientHello)[1]
     keys = trace.keys("client")
-    monkeypatch.setattr(client_flow, "make_offer", lambda config, name, session: client_flow.Offer(first, (keys[0],)))
+    monkeypatch.setattr(client_flow, "make_offer", in_the_traces_offer(trace))
     monkeypatch.setattr(client_flow, "make_shares", lambda groups: (keys[1],))
     client = ClientConnection(ClientConfig(policy=POLICY, verify=Danger.accept_any_certificate), server_hostname="server")
     client.data_to_send()

@@ -52,14 +52,18 @@ sessions = st.builds(
     cipher_suite=st.integers(0, 0xFFFF),
     secret=bounded(1, 255),
     extended=st.integers(0, 1),
+    authenticated=st.integers(0, 2**64 - 1),
     created=st.integers(0, 2**64 - 1),
     lifetime=st.integers(0, 2**32 - 1),
     server_name=bounded(0, 255),
+    alpn=bounded(0, 255),
     context=bounded(0, 32),
     identity=bounded(0, 32),
     chain=st.lists(bounded(1, 300), max_size=3).map(tuple),
     session_id=bounded(0, 32),
     ticket=bounded(0, 300),
+    age_add=st.integers(0, 2**32 - 1),
+    max_early_data=st.integers(0, 2**32 - 1),
 )
 
 
@@ -70,14 +74,18 @@ def a_session(name: str = "localhost", **changes: Any) -> Session:
         "cipher_suite": 0xC02B,
         "secret": b"secret" * 8,
         "extended": 1,
-        "created": 1000,
+        "authenticated": 1_000_000,
+        "created": 1_000_000,
         "lifetime": 100,
         "server_name": name.encode(),
+        "alpn": b"",
         "context": b"",
         "identity": b"",
         "chain": (),
         "session_id": b"",
         "ticket": b"ticket",
+        "age_add": 0,
+        "max_early_data": 0,
     }
     return Session(**fields | changes)
 
@@ -143,9 +151,16 @@ def test_the_store_forgets_who_was_not_seen_longest() -> None:
     store.put("e", a_session("e"))
     assert [name for name in "abcde" if store.get(name)] == ["a", "d", "e"]
     assert store.get("a") == a_session("another")
-    store.remove("a")
-    store.remove("nobody")
-    assert store.get("a") is None
+
+
+def test_each_session_is_taken_once() -> None:
+    """The newest first; of each key a few are kept."""
+    store = MemoryStore()
+    for number in range(6):
+        store.put("a", a_session(ticket=bytes((number,)), version=0x0304))
+    taken = [store.take("a") for _ in range(5)]
+    assert [session and session.ticket[0] for session in taken] == [5, 4, 3, 2, None]
+    assert store.take("nobody") is None
 
 
 # tickets ------------------------------------------------------------------------------------------------------------------
@@ -249,7 +264,7 @@ class Pair:
 
     def __init__(self, pki: Pki, by: str = "ticket", client: Fields | None = None, server: Fields | None = None) -> None:
         self.clock = Clock()
-        self.ours = pki.client_config(**{"policy": SAFE, "clock": self.clock, **(client or {})})
+        self.ours = pki.client_config(**{"policy": SAFE, "clock": self.clock, "session_store": MemoryStore(), **(client or {})})
         self.theirs = pki.server_config(
             **{"policy": SAFE, "clock": self.clock, "tickets": TicketKeys(clock=self.clock), **BY[by], **(server or {})}
         )
@@ -675,8 +690,8 @@ def test_a_store_that_takes_its_time(pki: Pki) -> None:
         async def put(self, key: str, session: Session) -> None:
             self.store.put(key, session)
 
-        async def remove(self, key: str) -> None:
-            self.store.remove(key)
+        async def take(self, key: str) -> Session | None:
+            return self.store.take(key)
 
     pair = Pair(pki, "session ID", {"session_store": Slow(inner[0])}, {"session_cache": Slow(inner[1])})
     for expected in (False, True):
@@ -694,7 +709,7 @@ def test_a_store_that_takes_its_time(pki: Pki) -> None:
 
 
 def configurations(pki: Pki) -> tuple[ClientConfig, ServerConfig]:
-    return pki.client_config(policy=SAFE), pki.server_config(policy=SAFE)
+    return ClientConfig(policy=SAFE), pki.server_config(policy=SAFE)
 
 
 def test_two_configurations_share_nothing_by_default(pki: Pki) -> None:

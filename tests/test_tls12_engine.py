@@ -29,6 +29,7 @@ from minitls import (
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12, Suite12
 from minitls.events import ApplicationData
 from minitls.record.protection import MAX_PLAINTEXT
+from minitls.sessions.store import MemoryStore
 from minitls.testing import exchange, memory_pair
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, Message, ServerHello
 from minitls.wire.messages12 import CertificateRequest12, CertificateStatus12, ClientKeyExchange, ServerHelloDone, ServerKeyExchange
@@ -731,7 +732,9 @@ def test_a_staple_that_was_promised_and_does_not_come(pki: Pki) -> None:
 def test_key_log(pki: Pki) -> None:
     """CLIENT_RANDOM with the master secret: the same line on both sides, and again when the session is resumed."""
     lines: tuple[list[str], list[str]] = ([], [])
-    ours, theirs = pki.client_config(policy=SAFE, key_log=lines[0].append), pki.server_config(policy=SAFE, key_log=lines[1].append)
+    kept = MemoryStore()
+    ours = pki.client_config(policy=SAFE, session_store=kept, key_log=lines[0].append)
+    theirs = pki.server_config(policy=SAFE, key_log=lines[1].append)
     for _ in range(2):
         client, _ = memory_pair(ours, theirs)
         assert lines[0] == lines[1]

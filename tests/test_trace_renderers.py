@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,18 +15,21 @@ from minitls import ClientAuth, ClientConnection, Danger, Policy, ServerConnecti
 from minitls.certificates.authority import Authority
 from minitls.cli.page import page
 from minitls.cli.screen import PlainScreen
+from minitls.sessions.store import MemoryStore
+from minitls.sessions.tickets import TicketKeys
 from minitls.testing import exchange, memory_pair
 from minitls.trace.cards import card, cards
-from minitls.trace.json import SCHEMA, certificate, document, dump
+from minitls.trace.json import SCHEMA, certificate, connection, document, dump
 from minitls.trace.recording import Recording, TcpClosed, TcpOpened, WireSeen, records
-from minitls.trace.story import Step, on_the_way, tell
+from minitls.trace.steps import Step
+from minitls.trace.story import on_the_way, tell
 from minitls.trace.text import ASCII, as_text, draw, protection
-from minitls.trace.values import count, details, extension_value, plain, safe, short
+from minitls.trace.values import count, details, duration, extension_value, identity_name, plain, safe, short
 from minitls.trace.words import STEPS
 from minitls.wire.codec import Extensions
-from minitls.wire.extensions import KeyShareEntry, ServerName
+from minitls.wire.extensions import KeyShareEntry, ServerName, TicketRequest
 from minitls.wire.hello import ClientHello
-from minitls.wire.messages import NewSessionTicket, write_message
+from minitls.wire.messages import EncryptedExtensions, NewSessionTicket, write_message
 from minitls.wire.numbers import ExtensionType
 from tests.conftest import NAME, Pki
 
@@ -92,8 +96,8 @@ def test_why_it_was_chosen(pki: Pki) -> None:
 
 @pytest.mark.parametrize("width", [72, 100, 200])
 def test_no_line_is_wider_than_asked(pki: Pki, width: int) -> None:
-    ours, *_ = run_in_memory(pki)
-    assert max(map(len, text_of(ours, width=width).splitlines())) <= width
+    for ours, *_ in (run_in_memory(pki), come_back(pki)):
+        assert max(map(len, text_of(ours, width=width).splitlines())) <= width
 
 
 def test_ascii_is_enough(pki: Pki) -> None:
@@ -109,9 +113,8 @@ def test_a_fatal_alert_is_in_the_figure(pki: Pki) -> None:
 
 
 def test_protection() -> None:
-    assert [protection(key) for key in ("", "SERVER_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_3")] == [
-        "clear", "handshake", "application",
-    ]  # fmt: skip
+    keys = ("", "CLIENT_EARLY_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_3")
+    assert [protection(key) for key in keys] == ["clear", "early", "handshake", "application"]
 
 
 # values -----------------------------------------------------------------------------------------------------------------
@@ -124,12 +127,39 @@ def test_values_in_words() -> None:
     assert extension_value(ExtensionType.key_share, 0x11EC) == "X25519MLKEM768, please"
     assert extension_value(ExtensionType.key_share, (KeyShareEntry(0x1A1A, b"\0"),)) == "GREASE"
     assert extension_value(ExtensionType.early_data, 16384) == "up to 16,384 bytes"
+    assert extension_value(ExtensionType.early_data, None) == "follows at once"
+    assert extension_value(ExtensionType.pre_shared_key, 1) == "number 1 of those offered"
+    assert extension_value(ExtensionType.psk_key_exchange_modes, (1, 0, 0x4B)) == (
+        "psk_dhe_ke (and a fresh key exchange), psk_ke (the PSK alone), 0x004b"
+    )
+    assert extension_value(ExtensionType.ticket_request, TicketRequest(3, 1)) == (
+        "3 wanted after a full handshake, 1 after a resumed one"
+    )
+    assert extension_value(ExtensionType.ticket_request, 1) == "1 ticket will come"
     assert extension_value(ExtensionType.server_name, None) == "acknowledged"
     assert extension_value(ExtensionType.post_handshake_auth, None) == ""
     assert extension_value(0x5555, b"abc") == "616263 (3 bytes)"
-    ticket = NewSessionTicket(7200, 1, b"", b"ticket", Extensions())
+    ticket = NewSessionTicket(7200, 1, b"\7", b"ticket", Extensions({ExtensionType.early_data: 16384}))
     write_message(ticket)
-    assert details(ticket) == [("ticket_lifetime", "7,200 s"), ("ticket", "7469636b6574 (6 bytes)")]
+    assert details(ticket) == [
+        ("ticket_lifetime", "2 hours"),
+        ("ticket_age_add", "1: hides the age that the client will tell"),
+        ("ticket_nonce", "07 (1 byte): makes its key another than the next ticket's"),
+        ("ticket", "7469636b6574 (6 bytes)"),
+        ("early_data", "up to 16,384 bytes"),
+    ]
+    assert ("early_data", "accepted") in details(EncryptedExtensions(Extensions({ExtensionType.early_data: None})))
+
+
+def test_durations() -> None:
+    shown = [duration(seconds) for seconds in (0, 1, 59, 60, 186, 7200, 86400, 100_000, 604_800)]
+    assert shown == ["0 seconds", "1 second", "59 seconds", "1 minute", "3.1 minutes", "2 hours", "1 day", "1.2 days", "7 days"]
+
+
+def test_identities_are_harmless() -> None:
+    assert identity_name(b"sensor-7") == "“sensor-7”"
+    for identity in (HOSTILE.encode(), b"\x1b[2J", bytes(range(128, 200)), b"a" * 200):
+        assert re.fullmatch(r"…?[0-9a-f]{1,16}.* bytes\)", identity_name(identity))
 
 
 def test_nothing_is_lost_in_plain_values(pki: Pki) -> None:
@@ -294,6 +324,118 @@ def test_records() -> None:
     stream = b"\x17\x03\x03\x00\x01a" + b"\x16\x03\x03\x00\x02bc"
     assert list(records(stream)) == [stream[:6], stream[6:]]
     assert list(records(stream[:-1])) == [stream[:6]]
+
+
+# those who come back ----------------------------------------------------------------------------------------------------
+
+
+def come_back(
+    pki: Pki, *, server: dict[str, Any] | None = None, again: dict[str, Any] | None = None, **client: Any
+) -> tuple[Recording, Recording, ClientConnection, ServerConnection]:
+    """A second run, with the session of the first and with early data.  ``again``: what the server has otherwise then."""
+    first = pki.server_config(early_data=16384, **(server or {}))
+    store = MemoryStore()
+    memory_pair(pki.client_config(session_store=store, **client), first)
+    ours, theirs = Recording("client"), Recording("server")
+    ours.data = theirs.data = [(True, b"early"), (False, b"answer")]
+    config = pki.client_config(session_store=store, observer=ours, key_log=ours.note_secret, **client)
+    one = ClientConnection(config, server_hostname=NAME, early_data=b"early")
+    fields = {"observer": theirs, "key_log": theirs.note_secret, **(again or {})}
+    other = ServerConnection(dataclasses.replace(first, **fields))
+    flight = one.data_to_send()
+    ours(WireSeen(time.time(), True, flight))
+    other.receive_data(flight)
+    exchange(one, other)
+    other.send_data(b"answer")
+    exchange(one, other)
+    return ours, theirs, one, other
+
+
+BACK = [
+    "client_hello", "psk_ticket", "early_data", "server_hello", "psk_taken", "shared_secret", "change_cipher_spec",
+    "encrypted_extensions", "end_of_early_data", "finished", "session_keys", "tickets", "data",
+]  # fmt: skip
+
+
+def test_the_story_of_a_second_visit(pki: Pki) -> None:
+    ours, theirs, *_ = come_back(pki)
+    for seen in (ours, theirs):
+        assert titles(tell(seen)) == [STEPS[key].title for key in BACK]
+    steps = {step.title: step for step in tell(ours, other=theirs)}
+    early = dict(steps[STEPS["early_data"].title].facts)
+    assert early["the client says"] == "early"
+    assert early["the server"] == "takes it: the ticket allows it, and is used for the first time"
+    assert "CLIENT_EARLY_TRAFFIC_SECRET, 32 bytes, the same at both" in early["client to server"]
+    assert early["on the wire"].startswith("17 03 03 00 16 | ")
+    assert [arrow.protection for arrow in steps[STEPS["early_data"].title].arrows] == ["early"]
+    assert dict(steps[STEPS["data"].title].facts)["the server says"] == "answer"
+    assert dict(steps[STEPS["tickets"].title].facts)["early data"] == "up to 16,384 bytes"
+    assert not any(re.search(r"[{}]", " ".join((step.title, *step.text, *map(str, step.facts)))) for step in steps.values())
+
+
+def test_on_the_way_to_a_second_visit(pki: Pki) -> None:
+    visible, hidden = on_the_way(come_back(pki)[0])
+    assert "that the two have met before, but not who the client is" in visible
+    assert "the server's certificate" not in hidden
+
+
+@pytest.mark.parametrize(
+    ("again", "why"),
+    [
+        ({"early_data": None}, "drops it: we take none"),
+        ({"tickets": TicketKeys()}, "drops it: the client's first PSK is not a ticket of ours"),
+        ({"send_cookie": True}, "drops it: it wants another hello first"),
+    ],
+)
+def test_early_data_that_is_dropped(again: dict[str, Any], why: str, pki: Pki) -> None:
+    ours, theirs, *_ = come_back(pki, again=again)
+    steps = {step.title: step for step in tell(ours, other=theirs)}
+    assert dict(steps[STEPS["early_data"].title].facts)["the server"] == why
+    assert (STEPS["psk_declined"].title in steps) == ("tickets" in again)
+    assert (STEPS["certificate"].title in steps) == ("tickets" in again)
+    if "send_cookie" in again:
+        assert dict(steps[STEPS["hello_again"].title].facts)["binder"].endswith("made anew")
+
+
+def test_a_psk_alone_is_said_to_have_no_forward_secrecy(pki: Pki) -> None:
+    alone = Policy(psk_key_exchange_modes=("psk_ke",))
+    ours, *_ = come_back(pki, server={"policy": alone}, policy=alone)
+    told = {step.title: step for step in tell(ours)}
+    assert STEPS["shared_secret"].title not in told
+    assert dict(told[STEPS["psk_taken"].title].facts)["used with"] == "nothing else (psk_ke): the new keys have no forward secrecy"
+    assert told[STEPS["session_keys"].title].text == STEPS["session_keys_psk_ke"].text
+    assert re.search(r"took our PSK and nothing else: there is no\s+forward secrecy", text_of(ours))
+
+
+def test_the_story_of_a_shared_key(pki: Pki) -> None:
+    ours, theirs, client, server = run_in_memory(
+        pki, client={"psk": lambda hint: (b"sensor-7", bytes(16))}, server={"psk": lambda identity: bytes(16), "credentials": ()}
+    )
+    for seen in (ours, theirs):
+        told = {step.title: step for step in tell(seen)}
+        assert {STEPS["psk_external"].title, STEPS["psk_known"].title} <= told.keys()
+        assert STEPS["certificate"].title not in told
+        assert ("the key's name", "“sensor-7”") in told[STEPS["psk_external"].title].facts
+    assert "“sensor-7”, obfuscated age 0, binder" in text_of(ours)
+    for one in (client, server):
+        assert connection(one.info)["psk_identity"] == b"sensor-7".hex()
+
+
+def test_json_of_a_second_visit(pki: Pki) -> None:
+    ours, _, client, _ = come_back(pki)
+    found = json.loads(dump(document(ours, client.info)))
+    told = found["connection"]
+    assert (told["resumed"], told["resumption"], told["early_data_accepted"]) == (True, "psk_dhe_ke", True)
+    assert found["tickets"] == [{"lifetime_seconds": 86400, "max_early_data": 16384, "ticket": found["tickets"][0]["ticket"]}]
+    assert told["authenticated"] < found["trace"][0]["at"] + ours.started
+
+
+def test_the_page_of_a_second_visit(pki: Pki) -> None:
+    _, theirs, _, server = come_back(pki)
+    shown = page(theirs, server.info)
+    assert "this visit goes on from there (psk_dhe_ke), and what you asked for came with your hello (0-RTT)" in shown
+    assert 'class="lane early"' in shown
+    assert "<td>None" not in shown
 
 
 # strangers' names -------------------------------------------------------------------------------------------------------

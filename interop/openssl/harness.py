@@ -312,11 +312,11 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @contextlib.asynccontextmanager
 async def connected(
-    port: int, config: ClientConfig, name: str = NAME
+    port: int, config: ClientConfig, name: str = NAME, **early: Any
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Our client."""
+    """Our client.  ``early``: ``early_data`` and what is to become of it."""
     async with asyncio.timeout(2 * PATIENCE):
-        reader, writer = await minitls.open_connection(HOST, port, config=config, server_hostname=name)
+        reader, writer = await minitls.open_connection(HOST, port, config=config, server_hostname=name, **early)
         try:
             yield reader, writer
         finally:
@@ -347,7 +347,7 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(config: ServerConfig, handler: Handler) -> AsyncIterator[Served]:
+async def serving(config: ServerConfig, handler: Handler, *, answer_early: bool = False) -> AsyncIterator[Served]:
     """Our server.  What a handler raises is kept in ``errors``, with the handshakes that failed."""
     served = Served()
 
@@ -361,7 +361,8 @@ async def serving(config: ServerConfig, handler: Handler) -> AsyncIterator[Serve
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
-    server = await minitls.start_server(handle, HOST, 0, config=config, handshake_failed=served.failed)
+    failed = served.failed
+    server = await minitls.start_server(handle, HOST, 0, config=config, answer_early=answer_early, handshake_failed=failed)
     served.port = server.sockets[0].getsockname()[1]
     try:
         yield served

@@ -41,6 +41,8 @@ KEYS = {
     "mldsa65": "mldsa65",
     "mldsa87": "mldsa87",
 }
+NO_ANTI_REPLAY = 1 << 24
+"""SSL_OP_NO_ANTI_REPLAY, which pyOpenSSL does not name."""
 
 
 def require() -> None:
@@ -59,8 +61,12 @@ def context(
     suites: Sequence[str] = (),
     alpn: Sequence[bytes] = (),
     key_log: list[str] | None = None,
+    max_early_data: int = 0,
 ) -> SSL.Context:
-    """What one of its sides brings: ``role`` "client" or "server"; ``groups`` by its own names, the client's first with a share."""
+    """What one of its sides brings: ``role`` "client" or "server"; ``groups`` by its own names, the client's first with a share.
+
+    ``max_early_data``: bytes of 0-RTT data that a server's tickets allow; it keeps no record of tickets used.
+    """
     made = SSL.Context(SSL.TLS_SERVER_METHOD if role == "server" else SSL.TLS_CLIENT_METHOD)
     made.set_min_proto_version(SSL.TLS1_3_VERSION)
     made.set_cipher_list(b"DEFAULT:@SECLEVEL=0")  # CCM_8's short tag is below its default level
@@ -80,6 +86,9 @@ def context(
         made.set_alpn_protos(list(alpn))
     if key_log is not None:
         made.set_keylog_callback(lambda _, line: key_log.append(line.decode()))
+    if max_early_data:
+        made.set_options(NO_ANTI_REPLAY)  # with it, the server has forgotten the ticket when it asks for a second hello
+        assert _lib.SSL_CTX_set_max_early_data(made._context, max_early_data) == 1
     made.set_session_id(b"minitls")
     return made
 
@@ -88,13 +97,27 @@ class OpenSSL4:
     """One of its connections, with the verbs of ours.
 
     ``received``: application data so far.  ``closed``: whether our close_notify came.  ``error``: what ended it, or None.
+    ``session``: for a client to resume, ``early_data``: for it to send with its hello.  ``takes_early_data``: a server does, and
+    has it in ``early``.
     """
 
-    def __init__(self, role: str, made: SSL.Context, name: str | None = NAME) -> None:
+    def __init__(
+        self,
+        role: str,
+        made: SSL.Context,
+        name: str | None = NAME,
+        *,
+        session: SSL.Session | None = None,
+        early_data: bytes = b"",
+        takes_early_data: bool = False,
+    ) -> None:
         self.ssl = SSL.Connection(made)
-        self.received = bytearray()
+        self.received, self.early = bytearray(), bytearray()
         self.closed = self.done = False
         self.error: SSL.Error | None = None
+        self._early_data, self._takes_early_data = early_data, takes_early_data
+        if session is not None:
+            self.ssl.set_session(session)
         if role == "server":
             self.ssl.set_accept_state()
             return
@@ -108,6 +131,7 @@ class OpenSSL4:
     def _step(self) -> None:
         try:
             if not self.done:
+                self._do_early_data()
                 self.ssl.do_handshake()
                 self.done = True
             while True:
@@ -118,6 +142,24 @@ class OpenSSL4:
             self.closed = True
         except SSL.Error as error:
             self.error = error
+
+    def _do_early_data(self) -> None:
+        """What comes before the handshake; pyOpenSSL has no public names for it."""
+        size = _ffi.new("size_t *")
+        if self._early_data:
+            assert _lib.SSL_write_early_data(self.ssl._ssl, self._early_data, len(self._early_data), size) == 1
+            self._early_data = b""
+        buffer = _ffi.new("char[]", 2**14)
+        while self._takes_early_data:
+            result = _lib.SSL_read_early_data(self.ssl._ssl, buffer, len(buffer), size)
+            if result == 0:
+                self.ssl._raise_ssl_error(self.ssl._ssl, result)
+            self.early += _ffi.buffer(buffer, size[0])[:]
+            self._takes_early_data = result == 1  # 2: there is no more
+
+    @property
+    def resumed(self) -> bool:
+        return bool(_lib.SSL_session_reused(self.ssl._ssl))
 
     def receive_data(self, data: bytes) -> None:
         while data:

@@ -193,7 +193,7 @@ async def test_without_extended_master_secret(
     conf = tmp_path / "openssl.cnf"
     conf.write_text(WITHOUT_EMS)
     monkeypatch.setenv("OPENSSL_CONF", str(conf))
-    config = pki.client_config(policy=policy)
+    config = pki.client_config(policy=policy, session_store=MemoryStore())
     async with openssl.server("-www", "-tls1_2") as peer:
         if policy.secure_tls12:
             with pytest.raises(PeerIncompatible) as caught:
@@ -281,7 +281,7 @@ async def test_resumption(
     openssl: OpenSSL, pki: Pki, files: Files, options: list[str], policy: Policy, authenticated: bool
 ) -> None:
     credential = files.client().credential() if authenticated else None
-    config = pki.client_config(policy=policy, credential=credential)
+    config = pki.client_config(policy=policy, credential=credential, session_store=MemoryStore())
     asked = ["-verify", "4", "-CAfile", str(files.ca)] if authenticated else []
     async with openssl.server("-www", "-tls1_2", *options, *asked) as peer:
         for resumed in (False, True, True):
@@ -309,7 +309,7 @@ async def test_a_session_that_another_server_does_not_know(openssl: OpenSSL, pki
 
 @pytest.mark.parametrize("suite", ["TLS_RSA_WITH_AES_128_CBC_SHA", "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384"])
 async def test_resumption_of_legacy_suites(openssl: OpenSSL, pki: Pki, files: Files, suite: str) -> None:
-    config = pki.client_config(policy=only(suite))
+    config = pki.client_config(policy=only(suite), session_store=MemoryStore())
     async with openssl.server("-www", "-tls1_2", "-cipher", "ALL:@SECLEVEL=0", identity=files.server("rsa2048")) as peer:
         for resumed in (False, True):
             info, _ = await page(peer.port, config)

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 from interop.openssl.harness import HOST, PATIENCE, Files, Identity, Peer, connected, info_of, missing, running
 from minitls import ClientConfig, ConnectionInfo
@@ -50,10 +51,12 @@ async def listening(port: int, *command: str) -> AsyncIterator[Peer]:
         yield peer
 
 
-async def get(port: int, config: ClientConfig) -> tuple[ConnectionInfo, bytes]:
-    """A page from a server, and what we know of the connection."""
-    async with connected(port, config) as (reader, writer):
-        writer.write(REQUEST)
+async def get(port: int, config: ClientConfig, *, early: bool = False) -> tuple[ConnectionInfo, bytes]:
+    """A page from a server, and what we know of the connection.  ``early``: ask with the hello, if that may be."""
+    asked: dict[str, Any] = {"early_data": REQUEST, "resend_early_data": True} if early else {}
+    async with connected(port, config, **asked) as (reader, writer):
+        if not early:
+            writer.write(REQUEST)
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.split()[1] == b"200", head
         length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), -1)

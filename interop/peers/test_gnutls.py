@@ -16,6 +16,7 @@ from minitls import AlertReceived, ClientAuth, ClientConfig, ConnectionInfo, Ser
 from minitls.crypto.suites12 import CBC, Suite12
 from minitls.errors import Alert
 from minitls.observe import AlertSeen
+from minitls.sessions.store import MemoryStore
 from tests.conftest import Pki
 
 TLS12 = "NORMAL:-VERS-ALL:+VERS-TLS1.2"
@@ -96,7 +97,7 @@ def password_file(folder: Path) -> Path:
 
 @pytest.mark.parametrize("options", [[], ["--noticket"]], ids=["by ticket", "by ID"])
 async def test_client_resumes(gnutls_serv: str, pki: Pki, files: Files, options: list[str]) -> None:
-    config = pki.client_config()
+    config = pki.client_config(session_store=MemoryStore())
     async with echoing(gnutls_serv, files, "--priority", TLS12, "--disable-client-cert", *options) as peer:
         for resumed in (False, True, True):
             info = await echo(peer.port, config)

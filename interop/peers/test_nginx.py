@@ -11,6 +11,7 @@ import pytest
 from interop.openssl.harness import Files, Peer
 from interop.peers.harness import find, free_port, get, listening
 from minitls import Policy
+from minitls.sessions.store import MemoryStore
 from tests.conftest import Pki
 
 CONFIGURATION = """
@@ -82,7 +83,7 @@ async def test_1_2_where_it_has_both(nginx: str, pki: Pki, files: Files, tmp_pat
 
 @pytest.mark.parametrize("how", RESUMPTION)
 async def test_resumption(nginx: str, pki: Pki, files: Files, tmp_path: Path, how: str) -> None:
-    config = pki.client_config()
+    config = pki.client_config(session_store=MemoryStore())
     async with serving(nginx, files, tmp_path, SETTINGS["TLSv1.2"] + RESUMPTION[how]) as peer:
         for resumed in (False, True, True):
             info, body = await get(peer.port, config)

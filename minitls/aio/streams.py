@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from minitls.aio.transport import Factory, TLSTransport
 from minitls.config import ClientConfig, ServerConfig
-from minitls.connection import ClientConnection, Connection, ServerConnection
+from minitls.connection import Connection
+from minitls.endpoints import ClientConnection, ServerConnection
 from minitls.errors import Misuse
 
 LIMIT = 2**16
@@ -24,9 +26,34 @@ class StreamReader(asyncio.StreamReader):
     """
 
     _ending: Exception | None = None
+    _early = b""
+    _early_over = False
+    _early_waiter: asyncio.Future[None] | None = None
+
+    async def read_early(self) -> bytes:
+        """A server's next 0-RTT data, some of it; b"" once the handshake is complete, and all that comes is fresh.
+
+        For ``start_server(answer_early=True)``.  What is returned may be a recording, sent again (RFC 8446 section 8).
+        """
+        while not self._early and not self._early_over:
+            self._early_waiter = self._early_waiter or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._early_waiter)
+        data, self._early = self._early, b""
+        if not data:
+            self._raise_ending()
+        return data
+
+    def feed_early_data(self, data: bytes, *, over: bool = False) -> None:
+        """What :meth:`read_early` gives; ``over``: and there is no more."""
+        self._early += data
+        self._early_over = self._early_over or over
+        if self._early_waiter is not None:
+            self._early_waiter.set_result(None)
+            self._early_waiter = None
 
     def set_exception(self, exc: Exception) -> None:
         self._ending = exc
+        self.feed_early_data(b"", over=True)
         self.feed_eof()
 
     def exception(self) -> Exception | None:
@@ -64,17 +91,28 @@ async def create_connection(
     *,
     config: ClientConfig | None = None,
     server_hostname: str | None = None,
+    early_data: bytes = b"",
+    resend_early_data: bool = False,
     sock: socket.socket | None = None,
     **tcp: Any,
 ) -> tuple[TLSTransport, asyncio.BaseProtocol]:
     """As :meth:`asyncio.loop.create_connection`, over TLS: returns once the handshake is complete.
 
     ``config=None``: verified against the system's trust store.  ``server_hostname``: whom to verify, if it is not ``host``.
+    ``early_data``: to be sent with the hello, if a session of this server allows it; ``get_extra_info("tls").early_data_accepted``
+    tells.  Else it is not sent, unless ``resend_early_data`` says to send it after the handshake; it may arrive twice.
     ``tcp``: everything else that asyncio's takes.  Raises OSError for TCP's failures, TLSError for ours.
     """
     loop = asyncio.get_running_loop()
     config = config or ClientConfig()
-    connection = ClientConnection(config, server_hostname=server_hostname or host, port=port)
+    connection = ClientConnection(
+        config,
+        server_hostname=server_hostname or host,
+        port=port,
+        early_data=early_data,
+        resend_early_data=resend_early_data,
+        offload=partial(loop.run_in_executor, None),
+    )
     ready: asyncio.Future[None] = loop.create_future()
 
     def make() -> TLSTransport:
@@ -105,14 +143,28 @@ async def open_connection(
     *,
     config: ClientConfig | None = None,
     server_hostname: str | None = None,
+    early_data: bytes = b"",
+    resend_early_data: bool = False,
     limit: int = LIMIT,
     **tcp: Any,
 ) -> tuple[StreamReader, asyncio.StreamWriter]:
-    """As :func:`asyncio.open_connection`, over TLS.  ``writer.get_extra_info("tls")`` says what was agreed."""
+    """As :func:`asyncio.open_connection`, over TLS.  ``writer.get_extra_info("tls")`` says what was agreed.
+
+    ``early_data``, ``resend_early_data``: as in :func:`create_connection`.
+    """
     loop = asyncio.get_running_loop()
     reader = StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport, _ = await create_connection(lambda: protocol, host, port, config=config, server_hostname=server_hostname, **tcp)
+    transport, _ = await create_connection(
+        lambda: protocol,
+        host,
+        port,
+        config=config,
+        server_hostname=server_hostname,
+        early_data=early_data,
+        resend_early_data=resend_early_data,
+        **tcp,
+    )
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
@@ -122,21 +174,34 @@ async def start_tls(
     config: ClientConfig | ServerConfig,
     *,
     server_hostname: str | None = None,
+    port: int | None = None,
+    early_data: bytes = b"",
+    resend_early_data: bool = False,
     buffered: bytes = b"",
 ) -> TLSTransport:
     """TLS over an open transport, such as after STARTTLS; ours is the side that ``config`` is for.
 
     ``buffered``: bytes of TLS that were read with what came before.  Plaintext that was read too far must not be passed on: who
-    has any has been injected with it.  ``protocol.connection_made`` is not called again.  Raises as :func:`create_connection`.
+    has any has been injected with it.  ``protocol.connection_made`` is not called again.  ``port``: for a client's sessions, which
+    belong to one; ``early_data``, ``resend_early_data``: as in :func:`create_connection`.  Raises as :func:`create_connection`.
+    Returns when the handshake is complete; on a server whose protocol has ``early_data_received``, when there is early data.
     """
     loop = asyncio.get_running_loop()
     if transport.is_closing():
         raise Misuse("the transport is closing: TLS cannot be started on it")
     connection: Connection
+    offload = partial(loop.run_in_executor, None)
     if isinstance(config, ServerConfig):
-        connection = ServerConnection(config)
+        connection = ServerConnection(config, offload=offload)
     else:
-        connection = ClientConnection(config, server_hostname=server_hostname)
+        connection = ClientConnection(
+            config,
+            server_hostname=server_hostname,
+            port=port,
+            early_data=early_data,
+            resend_early_data=resend_early_data,
+            offload=offload,
+        )
     ready: asyncio.Future[None] = loop.create_future()
     tls = TLSTransport(loop, connection, lambda: protocol, config.handshake_timeout, ready=ready, upgrade=True)
     transport.pause_reading()

@@ -3,59 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, cast
 
+from minitls.aio.above import Above
+from minitls.aio.background import in_background
+from minitls.aio.buffer import own_buffer, receiving
 from minitls.connection import Connection
 from minitls.errors import HandshakeTimeout, TruncationError
-from minitls.events import ApplicationData, Event, HandshakeCompleted, PeerClosed
+from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, PeerClosed, TicketReceived
 from minitls.handshake.flow import Question
 from minitls.record.protection import MAX_PLAINTEXT, keep_sealed_buffer
 
-RECEIVE_BUFFER = 128 * 1024
 GATHER = 64 * 1024
 """Bytes of small writes that are sent without waiting for the tick's end."""
 LINGER = 0.1
 LINGER_AFTER_ALERT = 0.5
+LINGER_BEFORE_FINISHED = 1.0
 """Seconds in which the peer's last bytes are read and dropped before the socket is closed."""
 
 Factory: TypeAlias = Callable[[], asyncio.BaseProtocol]
 HandshakeFailed: TypeAlias = Callable[[BaseException, "TLSTransport"], None]
 
 
-class _Receive(threading.local):
-    """The receive buffer of a thread's event loop."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(RECEIVE_BUFFER))
-
-
-_receive = _Receive()
-
-
-class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
+class TLSTransport(Above, asyncio.BufferedProtocol):
     """A TLS connection over any transport.
 
     ``factory``: called for the protocol above when the handshake is complete, which then gets ``connection_made``.
     ``upgrade``: that protocol has been connected before TLS: it gets no second ``connection_made``.
-    ``ready``: a future that gets the outcome of the handshake, or None.  ``failed``: called with the error of a handshake
-    that failed.
+    A server's protocol that has ``early_data_received(data)`` gets 0-RTT data there, before the handshake is complete, and may
+    answer it at once; if it has ``handshake_completed()``, it hears when that is so.  Others find what came early in
+    ``ConnectionInfo.early_data``.
+    ``ready``: a future that hears when the protocol above may talk, or why it never will; or None.
+    ``failed``: called with the error of a handshake that failed.
     """
 
     __slots__ = (
-        "_below",
-        "_buffered",
+        "_begun",
         "_closing",
         "_deaf",
         "_error",
         "_factory",
         "_failed",
         "_held",
+        "_later",
         "_loop",
-        "_pending",
-        "_protocol",
         "_reading_paused",
         "_ready",
         "_receiving",
@@ -65,7 +57,6 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_upgrade",
         "_view",
         "_write_paused",
-        "connection",
     )
 
     def __init__(
@@ -89,13 +80,15 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._below: asyncio.Transport | None = None
         self._protocol: asyncio.BaseProtocol | None = None
         self._buffered = False
-        self._view: memoryview | None = _own_buffer(loop)
+        self._view: memoryview | None = own_buffer(loop)
         self._pending = bytearray()
         self._held: list[Event] | None = None
         self._error: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False  # nothing more is sent
         self._deaf = False  # the application closed: nothing more is delivered
+        self._begun = False  # the protocol above knows of us
+        self._later: Callable[[], None] | None = None  # what the application wants once the handshake is complete
         self._receiving = self._scheduled = self._reading_paused = self._write_paused = False
         self._timer: asyncio.TimerHandle | None = loop.call_later(handshake_timeout, self._timed_out, handshake_timeout)
 
@@ -110,9 +103,11 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             below.abort()
             return
         self._flush()
+        if (question := self.connection.question) is not None:  # asked before the first word, such as which session to offer
+            self._ask(question)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        view = self._view or _receive.view
+        view = self._view or receiving.view
         partial = self.connection.partial
         if partial:
             view[: len(partial)] = partial
@@ -123,7 +118,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         connection = self.connection
         if self._closing:
             return  # read, so that no reset is sent, and dropped
-        view = self._view or _receive.view
+        view = self._view or receiving.view
         self._process(lambda: connection.receive_view(view[: len(connection.partial) + nbytes]))
 
     def feed(self, data: bytes) -> None:
@@ -139,14 +134,14 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        if self._protocol is not None:
+        if self._protocol is not None and self._begun:
             self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
         self._write_paused = False
         if not self._closing:
             self._flush()
-        if self._protocol is not None and not self._write_paused:
+        if self._protocol is not None and self._begun and not self._write_paused:
             self._protocol.resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -160,7 +155,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         lost = self._error
         self.connection.abort(lost or ConnectionAbortedError("the connection is closed"))
         protocol, self._protocol, self._factory = self._protocol, None, None
-        if protocol is not None:
+        if protocol is not None and self._begun:
             protocol.connection_lost(lost)  # type: ignore[arg-type]  # asyncio's stubs want an Exception
         else:
             self._handshake_failed(lost or TruncationError("the connection was closed during the handshake"))
@@ -190,20 +185,30 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _deliver(self, events: Iterable[Event]) -> None:
         for event in events:
-            if self._deaf:
-                return
+            if self._deaf and not isinstance(event, HandshakeCompleted):
+                continue
             if self._held is not None:
                 self._held.append(event)
             elif isinstance(event, ApplicationData):
                 self._deliver_data(event.data)
             elif isinstance(event, HandshakeCompleted):
                 self._completed()
+            elif isinstance(event, EarlyData):
+                self._deliver_early_data(event.data)
             elif isinstance(event, Question):
                 self._ask(event)
+            elif isinstance(event, TicketReceived) and event.keeping is not None:
+                in_background(self._loop, event.keeping)
             elif isinstance(event, PeerClosed) and self._protocol is not None:
                 keep_open = self._call_above(self._protocol.eof_received)  # type: ignore[attr-defined]
                 if not keep_open:
                     self.close()
+
+    def _deliver_early_data(self, data: bytes) -> None:
+        receive = getattr(self._make_protocol(), "early_data_received", None)
+        if receive is not None:
+            self._begin()
+            self._call_above(receive, data)
 
     def _deliver_data(self, data: bytes) -> None:
         protocol: Any = self._protocol
@@ -251,16 +256,33 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._timer.cancel()
             self._timer = None
         self._task = None
-        assert self._factory is not None
-        factory, self._factory = self._factory, None
-        protocol = self._call_above(factory)
-        if protocol is None:
+        if self._deaf:
+            self._part()
             return
-        self.set_protocol(protocol)
+        if self._make_protocol() is None:
+            return
+        self._begin()
+        if (hear := getattr(self._protocol, "handshake_completed", None)) is not None:
+            self._call_above(hear)
+        if self._later is not None:
+            self._later()
+
+    def _make_protocol(self) -> asyncio.BaseProtocol | None:
+        factory, self._factory = self._factory, None
+        if factory is not None and (protocol := self._call_above(factory)) is not None:
+            self.set_protocol(protocol)
+        return self._protocol
+
+    def _begin(self) -> None:
+        """Tell the protocol above that it is connected, once."""
+        if self._begun:
+            return
+        self._begun = True
+        assert self._protocol is not None
         if not self._upgrade:
-            self._call_above(protocol.connection_made, self)
+            self._call_above(self._protocol.connection_made, self)
         if self._write_paused:
-            self._call_above(protocol.pause_writing)
+            self._call_above(self._protocol.pause_writing)
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
 
@@ -351,8 +373,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue data for the peer.  After close or a loss it goes nowhere, as with asyncio's own transports."""
-        if self.connection.write_closed or self._closing:
-            if self.connection.write_closed and not self._closing:
+        ended = self.connection.write_closed or self._later is not None
+        if ended or self._closing or self._deaf:
+            if ended and not (self._closing or self._deaf):
                 raise RuntimeError("Cannot call write() after write_eof()")
             return
         size = data.nbytes if isinstance(data, memoryview) else len(data)
@@ -366,20 +389,16 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        for data in list_of_data:
-            self.write(data)
-
     def write_eof(self) -> None:
         """Send close_notify: the peer sees the end of our data, and can still send its own (RFC 8446 section 6.1)."""
         if self._closing or self.connection.write_closed:
             return
         self._flush()
+        if self._answers_early:
+            self._later = self._later or self.write_eof
+            return
         self.connection.close()
         self._flush()
-
-    def can_write_eof(self) -> bool:
-        return True
 
     def close(self) -> None:
         """Send what was written and close_notify, and close; never waits for the peer longer than LINGER."""
@@ -387,8 +406,24 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             return
         self._deaf = True
         self._flush()
-        self.connection.close()
-        self._finish(LINGER)
+        if self._answers_early:
+            self._held = None
+            self._stop_waiting()
+            self._timer = self._loop.call_later(LINGER_BEFORE_FINISHED, self._part)
+            if self._below is not None:
+                self._below.resume_reading()
+            return
+        self._part()
+
+    def _part(self) -> None:
+        if not self._closing:
+            self.connection.close()
+            self._finish(LINGER)
+
+    @property
+    def _answers_early(self) -> bool:
+        """Early data is being answered: the client has yet to finish, and gets its tickets only then."""
+        return self._begun and not self._closing and self.connection.can_send_data and not self.connection.handshake_completed
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
@@ -400,7 +435,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._below.abort()
 
     def is_closing(self) -> bool:
-        return self._closing
+        return self._closing or self._deaf
 
     def pause_reading(self) -> None:
         if not self._reading_paused and not self._closing:
@@ -430,42 +465,3 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def is_reading(self) -> bool:
         return not self._reading_paused and not self._closing
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert self._below is not None
-        self._below.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        assert self._below is not None
-        return self._below.get_write_buffer_limits()
-
-    def get_write_buffer_size(self) -> int:
-        return len(self._pending) + (self._below.get_write_buffer_size() if self._below is not None else 0)
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = protocol
-        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        assert self._protocol is not None
-        return self._protocol
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """ "tls" is the :class:`~minitls.info.ConnectionInfo`; "cipher" and "compression" are as asyncio's; the rest is TCP's."""
-        info = self.connection.info
-        if name == "tls":
-            return info
-        if name == "cipher":
-            if info.cipher_suite is None:
-                return default
-            return info.cipher_suite, info.version, 128 if "128" in info.cipher_suite else 256
-        if name == "compression":
-            return None
-        return default if self._below is None else self._below.get_extra_info(name, default)
-
-
-def _own_buffer(loop: asyncio.AbstractEventLoop) -> memoryview | None:
-    """A buffer for one connection, where receiving is not one synchronous step: on Windows' proactor loop."""
-    if sys.platform == "win32" and isinstance(loop, asyncio.ProactorEventLoop):
-        return memoryview(bytearray(RECEIVE_BUFFER))
-    return None

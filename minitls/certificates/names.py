@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from minitls.errors import Misuse
 
 
+@lru_cache(1024)
 def is_address(name: str) -> bool:
     """Whether this is an IP address: it is verified against the certificate's addresses, and never sent (RFC 6066 section 3)."""
     try:
@@ -16,6 +18,7 @@ def is_address(name: str) -> bool:
     return True
 
 
+@lru_cache(1024)
 def normalise(name: str) -> str:
     """The name in lower-case A-labels without its trailing dot, or the address without brackets.
 

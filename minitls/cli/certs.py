@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from minitls.cli.screen import Screen
     from minitls.trace.cards import Card
-    from minitls.trace.story import Fact
+    from minitls.trace.steps import Fact
 
 FOLDER = "certs"
 SUFFIXES = (".pem", ".crt", ".cer", ".cert", ".der", ".key", ".p12", ".pfx")

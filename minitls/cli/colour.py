@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from minitls.cli.screen import MARKS, SEEN_BY, Tone, glyphs_for, lane, width_of
-from minitls.trace.story import Arrow, Fact, Step, milliseconds
+from minitls.trace.steps import Arrow, Fact, Step, milliseconds
 from minitls.trace.text import ASCII, Line
 
 STYLES = {
     "tcp": "bright_black",
     "clear": "yellow",
+    "early": "bright_magenta",
     "handshake": "cyan",
     "application": "green",
     "time": "bright_black",

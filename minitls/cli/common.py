@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from minitls.certificates.trust import TrustStore
     from minitls.config import ClientConfig, Policy
     from minitls.observe import KeyLog, Observer
+    from minitls.sessions.store import SessionStore
 
 DONE = 0
 NOT_MET = 1
@@ -33,7 +34,7 @@ PIPE_CLOSED = 141
 
 DEFAULT_TIMEOUT = 30.0
 HTTPS = 443
-REQUIREMENTS = ("verified", "pq", "alpn")
+REQUIREMENTS = ("verified", "pq", "alpn", "resumed", "early-data")
 
 
 class CommandError(Exception):
@@ -118,8 +119,11 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         type=requirements,
         default=(),
-        help="exit with 1 unless: pq (post-quantum key exchange), alpn (a protocol was agreed), verified",
+        help="exit with 1 unless: pq (post-quantum key exchange), alpn (a protocol was agreed), verified, resumed, early-data",
     )
+    group.add_argument("--psk", metavar="IDENTITY:HEX", type=shared_key, help="a key that the server has, too; of SHA-256")
+    group.add_argument("--session", metavar="FILE", help="offer the session in FILE, which is good for one connection")
+    group.add_argument("--save-session", metavar="FILE", help="keep the session that the server gives; it holds secrets")
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -128,6 +132,21 @@ def words(text: str) -> tuple[str, ...]:
     if not found:
         raise argparse.ArgumentTypeError("no names in it")
     return found
+
+
+def shared_key(text: str) -> tuple[bytes, bytes]:
+    """IDENTITY:HEX as identity and key; the identity may have colons.  Raises CommandError, which does not repeat the key."""
+    identity, colon, digits = text.rpartition(":")
+    hint = "such as --psk sensor-7:000102030405060708090a0b0c0d0e0f"
+    if not colon or not 1 <= len(os.fsencode(identity)) < 2**16:
+        raise CommandError(USAGE, "--psk wants IDENTITY:HEX", hint)
+    try:
+        key = bytes.fromhex(digits)
+    except ValueError:
+        key = b""
+    if not key:
+        raise CommandError(USAGE, f"the key of --psk {identity!r} is not in hex, two digits for each byte", hint)
+    return os.fsencode(identity), key
 
 
 def seconds(text: str) -> float:
@@ -230,20 +249,29 @@ def key_log(args: argparse.Namespace, *also: KeyLog) -> KeyLog | None:
 
 
 def client_config(
-    args: argparse.Namespace, observer: Observer, *, alpn: tuple[str, ...] = (), also_log: Sequence[KeyLog] = ()
+    args: argparse.Namespace,
+    observer: Observer,
+    sessions: SessionStore,
+    *,
+    alpn: tuple[str, ...] = (),
+    also_log: Sequence[KeyLog] = (),
 ) -> ClientConfig:
     """The configuration of connect and get.  ``alpn``: what is offered unless --alpn says otherwise."""
     from minitls.config import ClientConfig, Danger
+    from minitls.crypto.psk import ExternalPsk
 
     shown = credentials(args)
     if len(shown) > 1:
         raise CommandError(USAGE, "a client shows one certificate: give --cert once")
+    psk = ExternalPsk(*args.psk) if args.psk else None
     return ClientConfig(
         policy=policy(args),
         alpn=args.alpn or alpn,
         trust=trust(args.ca),
         verify=Danger.accept_any_certificate if args.insecure else None,
         credential=shown[0] if shown else None,
+        psk=None if psk is None else lambda hint: psk,
+        session_store=sessions,
         key_log=key_log(args, *also_log),
         observer=observer,
         handshake_timeout=args.timeout,

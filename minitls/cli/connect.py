@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minitls.cli.common import (
@@ -21,11 +23,12 @@ from minitls.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from minitls.cli.net import Session
-    from minitls.cli.screen import Screen
+    from minitls.cli.net import Session, Target
+    from minitls.cli.screen import Screen, Tone
+    from minitls.cli.sessions import Cost, EarlyData, KeptSessions
     from minitls.config import ClientConfig
     from minitls.info import ConnectionInfo
-    from minitls.trace.story import Fact
+    from minitls.trace.steps import Fact
 
 FAREWELL = 1.0
 """Seconds that we wait for the server's own close_notify after ours: only so that it can be told."""
@@ -38,6 +41,8 @@ examples:
   minitls connect example.com --json               everything, for programs
   minitls connect localhost:8443 --ca ca.pem       a server of your own
   minitls connect example.com --require pq         exit with 1 if a quantum computer could read it one day
+  minitls connect example.com --resume             come back at once, and see what that saves
+  minitls connect example.com --resume --early-data request.txt
   printf 'HEAD / HTTP/1.0\\r\\n\\r\\n' | minitls connect -i example.com
 """
 
@@ -49,6 +54,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("target", metavar="HOST[:PORT]", help="a name or an address ([::1]:8443); the port is 443 by default")
     parser.add_argument("-i", "--interactive", action="store_true", help="send stdin, print what comes to stdout")
     parser.add_argument("--summary", action="store_true", help="only the summary, without the story of the handshake")
+    returning = parser.add_argument_group("coming back")
+    returning.add_argument("--resume", action="store_true", help="connect twice, the second time with the session of the first")
+    returning.add_argument(
+        "--early-data",
+        metavar="FILE",
+        help="send this with the hello (0-RTT), and later where that cannot be; whoever records it can send it again",
+    )
     add_client_options(parser)
     add_connection_options(parser)
     add_output_options(parser)
@@ -61,53 +73,131 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(connect(args))
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One connection and what came of it.  ``cost``: of its handshake, None where there was none; ``failure``: what ended it."""
+
+    session: Session
+    cost: Cost | None
+    early_data: EarlyData | None
+    failure: Exception | None
+
+
 async def connect(args: argparse.Namespace) -> int:
-    """Connect, report, and talk if asked to."""
-    from minitls.cli.net import Session, dial, target
+    """Connect, report, and talk if asked to; once more before that, if there is to be a session."""
+    from minitls.cli.net import target
     from minitls.cli.screen import screen_for
-    from minitls.trace.recording import Recording
-    from minitls.trace.text import TextTrace
+    from minitls.cli.sessions import kept_sessions, read_early_data, save
 
     to = target(args.target, HTTPS)
     screen = screen_for(sys.stderr if args.interactive else sys.stdout)
+    early_data = read_early_data(args)
+    kept = kept_sessions(args)
+    first = await visit(args, to, screen, kept, report=False) if args.resume else None
+    if first is None or first.failure is None:
+        last = await visit(args, to, screen, kept, early_data=early_data, first=first)
+    else:
+        last, first = first, None
+    if args.json:
+        _print_json(last, first)
+    elif last.failure is not None:
+        _show_refused(screen, last.failure)
+    elif not (args.trace or args.summary or args.interactive):
+        _tell(screen, last.session)
+    if args.save_session and (last.failure is None or kept.newest is not None):
+        save(args.save_session, kept)
+    if last.failure is not None:
+        raise last.failure
+    assert last.session.info is not None
+    check_requirements(args.require, last.session.info)
+    return DONE
+
+
+async def visit(
+    args: argparse.Namespace,
+    to: Target,
+    screen: Screen,
+    kept: KeptSessions,
+    *,
+    early_data: bytes = b"",
+    first: Visit | None = None,
+    report: bool = True,
+) -> Visit:
+    """One connection.  ``first``: one to compare it with; ``report``: say what came of it, and talk."""
+    from minitls.certificates.trust import TrustStore
+    from minitls.cli.net import Session, dial
+    from minitls.cli.sessions import Cost, early_data_outcome
+    from minitls.trace.recording import Recording
+    from minitls.trace.text import TextTrace
+
     trace = TextTrace("client", screen.line, width=screen.width, glyphs=screen.glyphs) if args.trace and not args.json else None
-    recording = Recording("client", trace)
+    if trace is not None and args.resume:
+        screen.text("the second connection" if report else "the first connection")
+    session = Session(to, Recording("client", trace))
     alpn = ("h2", "http/1.1") if to.port == HTTPS and not args.interactive else ()
-    config = client_config(args, recording, alpn=alpn)
-    session = Session(to, recording)
-    failure: Exception | None = None
+    config = client_config(args, session.recording, kept, alpn=alpn)
+    if args.resume and not args.insecure:
+        _ = (config.trust or TrustStore.system()).anchors  # read before the clock runs: no server saves us that
+    cost, early, failure = None, None, None
     try:
-        async with dial(session, config, args.sni or to.host, args.timeout):
+        async with dial(session, config, args.sni or to.host, args.timeout, early_data=early_data):
             assert session.info is not None
-            if not args.json:
+            cost = Cost.of(session.recording, session.info)
+            if early_data:
+                early = early_data_outcome(len(early_data), session.info, kept.taken)
+            if report and not args.json:
                 summarise(screen, session, session.info, config, brief=args.interactive)
-            await (_talk(session) if args.interactive else _part(session))
+                returned(screen, session.info, kept, Visit(session, cost, early, None), first)
+            if report and args.interactive:
+                await _talk(session)
+            if args.save_session or not report:
+                await kept.wait()
+            if not (report and args.interactive):
+                await _part(session)
     except Exception as error:
         failure = error
-    if args.json:
-        _print_json(session, failure)
-    elif failure is not None:
-        _show_refused(screen, failure)
-    elif not (args.trace or args.summary or args.interactive):
-        _tell(screen, session)
-    if failure is not None:
-        raise failure
-    assert session.info is not None
-    check_requirements(args.require, session.info)
-    return DONE
+    return Visit(session, cost, early, failure)
 
 
 def summarise(screen: Screen, session: Session, info: ConnectionInfo, config: ClientConfig, *, brief: bool) -> None:
     """The verdict first, then (unless ``brief``) what was agreed, the chain and the times."""
+    from minitls.cli.sessions import resumed
+
+    tone, text = _verdict(info, config)
+    screen.verdict(tone, f"{text}; {resumed(info, config.clock())}" if info.resumed else text)
+    if not brief:
+        screen.facts([("server", _where(session)), *agreed(info, config), *_chain(info), *_times(session, info)])
+
+
+def _verdict(info: ConnectionInfo, config: ClientConfig) -> tuple[Tone, str]:
     from minitls.trace.cards import cards
+    from minitls.trace.values import identity_name
 
     path = cards(info.verified_chain)
     if path:
-        screen.verdict("good", f"verified: this is {info.server_name}, vouched for by {path[-1].title}")
-    else:
-        screen.verdict("warn", f"NOT verified, as --insecure asks: {_why_not(info, config)}")
-    if not brief:
-        screen.facts([("server", _where(session)), *agreed(info, config), *_chain(info), *_times(session, info)])
+        return "good", f"verified: this is {info.server_name}, vouched for by {path[-1].title}"
+    if has_psk(info):
+        name = f", {identity_name(info.psk_identity)}" if info.psk_identity is not None else ""
+        return "good", f"verified: the server has the key that we share{name}"
+    return "warn", f"NOT verified, as --insecure asks: {_why_not(info, config)}"
+
+
+def has_psk(info: ConnectionInfo) -> bool:
+    """Whether both sides trust each other for a key that they share, and no certificate was needed."""
+    return info.psk_identity is not None or "_PSK_" in (info.cipher_suite or "")
+
+
+def returned(screen: Screen, info: ConnectionInfo, kept: KeptSessions, this: Visit, first: Visit | None) -> None:
+    """What became of the session and of early data, and what they have saved."""
+    from minitls.cli.sessions import savings, why_not_resumed
+
+    if not info.resumed and (first is not None or kept.taken is not None):
+        screen.verdict("warn", f"NOT resumed: {why_not_resumed(info, kept.taken)}")
+    if this.early_data is not None:
+        accepted = this.early_data.outcome == "accepted"
+        screen.verdict("good" if accepted else "warn", f"early data {this.early_data}")
+    if info.resumed and first is not None and first.cost is not None and this.cost is not None:
+        screen.facts(savings(first.cost, this.cost))
 
 
 def _where(session: Session) -> str:
@@ -139,8 +229,8 @@ def agreed(info: ConnectionInfo, config: ClientConfig) -> list[Fact]:
     facts = [
         ("version", info.version or ""),
         ("cipher suite", info.cipher_suite or ""),
-        ("key exchange", f"{info.group} ({quantum}{retry})"),
-        ("signature", info.signature_scheme or ""),
+        ("key exchange", f"{info.group or 'none of its own'} ({quantum}{retry})"),
+        ("signature", info.signature_scheme or ("none: resumed" if info.resumed else "none")),
     ]
     if config.alpn:
         facts.append(("ALPN", safe(info.alpn_protocol) if info.alpn_protocol else f"none of {', '.join(map(safe, config.alpn))}"))
@@ -170,7 +260,7 @@ def _chain(info: ConnectionInfo) -> list[Fact]:
 
 def _times(session: Session, info: ConnectionInfo) -> list[Fact]:
     from minitls.trace.recording import TcpOpened
-    from minitls.trace.story import milliseconds
+    from minitls.trace.steps import milliseconds
 
     opened = session.recording.first(TcpOpened)
     if opened is None or opened.connecting is None:
@@ -186,9 +276,11 @@ def _times(session: Session, info: ConnectionInfo) -> list[Fact]:
 def check_requirements(required: tuple[str, ...], info: ConnectionInfo) -> None:
     """Raises CommandError for what --require asks and this connection has not."""
     missing = {
-        "verified": (bool(info.verified_chain), "the certificate was not verified"),
-        "pq": (is_post_quantum(info), f"the key exchange is {info.group}, which is not post-quantum"),
+        "verified": (bool(info.verified_chain) or has_psk(info), "the certificate was not verified"),
+        "pq": (is_post_quantum(info), f"the key exchange is {info.group or 'none of its own'}, which is not post-quantum"),
         "alpn": (info.alpn_protocol is not None, "no application protocol was agreed"),
+        "resumed": (info.resumed, "no session was resumed"),
+        "early-data": (info.early_data_accepted, "no early data was accepted"),
     }
     problems = [f"--require {name}: {problem}" for name in required for met, problem in (missing[name],) if not met]
     if problems:
@@ -235,11 +327,18 @@ async def _talk(session: Session) -> None:
         raise problem
 
 
-def _print_json(session: Session, failure: Exception | None) -> None:
+def _print_json(last: Visit, first: Visit | None) -> None:
+    """The document of the connection; with --resume that of the one before it as its ``first``."""
     from minitls.trace.json import document, dump
 
-    target = {"host": session.target.host, "port": session.target.port}
-    print(dump(document(session.recording, session.info, target=target, error=failure)))
+    def told(visit: Visit) -> dict[str, Any]:
+        session, early = visit.session, visit.early_data
+        target = {"host": session.target.host, "port": session.target.port}
+        found = document(session.recording, session.info, target=target, error=visit.failure)
+        cost = None if visit.cost is None else {"bytes_sent": visit.cost.sent, "bytes_received": visit.cost.received}
+        return found | {"handshake": cost, "early_data": None if early is None else dataclasses.asdict(early)}
+
+    print(dump(told(last) | {"first": None if first is None else told(first)}))
 
 
 def _show_refused(screen: Screen, failure: Exception) -> None:

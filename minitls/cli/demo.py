@@ -9,13 +9,16 @@ import argparse
 import asyncio
 import hashlib
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minitls.cli.common import DONE, add_output_options, add_policy_options, key_log, policy
+from minitls.cli.common import DONE, USAGE, CommandError, add_output_options, add_policy_options, key_log, policy
 
 if TYPE_CHECKING:
+    from minitls.cli.net import Target
     from minitls.cli.screen import Screen
-    from minitls.config import Policy
+    from minitls.cli.sessions import Cost
+    from minitls.config import ClientConfig, Policy
     from minitls.info import ConnectionInfo
     from minitls.trace.recording import Recording
 
@@ -25,6 +28,7 @@ PROTOCOL = "http/1.1"
 REQUEST = b"GET /secret-wishes HTTP/1.1\r\nHost: shop.example\r\nCookie: session=4711\r\n\r\n"
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\nHello! Nobody but you and me can read it.\n"
 TIMEOUT = 20.0
+EARLY_DATA = 2**14
 
 KEYS = {
     "ecdsa_secp384r1_sha384": "p384",
@@ -46,6 +50,8 @@ examples:
   minitls demo --trace                     the same as the RFC draws it
   minitls demo --groups x25519             without post-quantum cryptography
   minitls demo --sigalgs mldsa65           with post-quantum certificates, too
+  minitls demo --resume                    the same two once more: a ticket instead of certificates
+  minitls demo --early-data                and the request goes out together with the hello
   minitls demo --tls 1.2                   the handshake of 2008: ECDHE, and a certificate that all can see
   minitls demo --tls 1.2 --policy legacy --kex rsa
                                            the textbooks' own: the premaster secret under the server's public key
@@ -64,17 +70,19 @@ def add_parser(subparsers: Any) -> None:
         choices=("ecdhe", "dhe", "rsa", "psk"),
         help="TLS 1.2's key exchange: where its premaster secret comes from (all but ecdhe: with --policy legacy)",
     )
+    parser.add_argument("--resume", action="store_true", help="let the client come back, and tell its second visit")
+    parser.add_argument("--early-data", action="store_true", help="the same, and what it asks goes with its hello (0-RTT)")
 
 
 def run(args: argparse.Namespace) -> int:
     from minitls.trace.recording import Recording
 
     client, server = Recording("client"), Recording("server")
-    infos = asyncio.run(play(args, client, server))
+    played = asyncio.run(play(args, client, server))
     if args.json:
         from minitls.trace.json import SCHEMA, document, dump
 
-        sides = {seen.role: document(seen, info) for seen, info in zip((client, server), infos, strict=True)}
+        sides = {seen.role: document(seen, info) for seen, info in zip((client, server), played.infos, strict=True)}
         print(dump({"schema": SCHEMA, **sides}))
         return DONE
     from minitls.cli.screen import screen_for
@@ -86,8 +94,16 @@ def run(args: argparse.Namespace) -> int:
         for line in draw("client", client.timeline, width=screen.width, glyphs=screen.glyphs):
             screen.line(line)
     else:
-        show(screen, client, server)
+        show(screen, client, server, played)
     return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What client and server came to, in this order, and what each visit's handshake took."""
+
+    infos: tuple[ConnectionInfo, ConnectionInfo]
+    costs: tuple[Cost, ...]
 
 
 def with_key_exchange(chosen: Policy, kind: str) -> Policy:
@@ -101,36 +117,50 @@ def with_key_exchange(chosen: Policy, kind: str) -> Policy:
     return chosen.replace(versions=("TLSv1.2",), cipher_suites=suites)
 
 
-async def play(args: argparse.Namespace, client: Recording, server: Recording) -> tuple[ConnectionInfo, ConnectionInfo]:
-    """Make the certificates, start the server, be the client.  Raises what either of them raises."""
+async def play(args: argparse.Namespace, client: Recording, server: Recording) -> Played:
+    """Make the certificates, start the server, be the client; the last visit stays in the recordings.
+
+    Raises what either of them raises.
+    """
     import minitls
+    from minitls.aio.streams import StreamReader
     from minitls.certificates.authority import Authority
-    from minitls.cli.net import Session, Target, dial
+    from minitls.cli.net import Target
+    from minitls.wire.numbers import ProtocolVersion
 
     chosen = policy(args)
     if args.kex is not None:
         chosen = with_key_exchange(chosen, args.kex.upper())
+    returns = args.resume or args.early_data
+    if args.early_data and ProtocolVersion.TLSv1_3 not in chosen.versions:
+        raise CommandError(USAGE, "TLS 1.2 has no early data", "--resume shows how its clients come back")
+    if returns and args.kex == "psk":
+        raise CommandError(USAGE, "with a key that both had before there is nothing to resume", "leave --resume or --kex psk out")
     psk = hashlib.sha256(b"a secret that both have").digest() if args.kex == "psk" else None
     key = KEYS.get(getattr(chosen.signature_schemes[0], "name", ""), "p256") if args.sigalgs else "p256"
     if args.kex in ("rsa", "dhe"):
         key = "rsa2048"
     authority = Authority.create("minitls demo CA", key=key)
     credential = authority.issue(SITE, key=key).credential()
-    answered: asyncio.Future[ConnectionInfo] = asyncio.get_running_loop().create_future()
+    visits: asyncio.Queue[ConnectionInfo | BaseException] = asyncio.Queue()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(reader, StreamReader)
         try:
-            server.data.append((True, await reader.readuntil(b"\r\n\r\n")))
+            request = b""
+            while not request.endswith(b"\r\n\r\n") and (data := await reader.read_early()):
+                request += data
+            server.data.append((True, request or await reader.readuntil(b"\r\n\r\n")))
             writer.write(REPLY)
             await reader.read()  # until the client's close_notify
-            answered.set_result(writer.get_extra_info("tls"))
+            visits.put_nowait(writer.get_extra_info("tls"))
         except Exception as error:
-            answered.set_exception(error)
+            visits.put_nowait(error)
         finally:
             writer.close()
 
     def failed(error: BaseException, _: object) -> None:
-        answered.cancel()  # the client says what went wrong
+        visits.put_nowait(error)  # the client says what went wrong
 
     theirs = minitls.ServerConfig(
         credentials=(credential,),
@@ -139,6 +169,7 @@ async def play(args: argparse.Namespace, client: Recording, server: Recording) -
         observer=server,
         key_log=server.note_secret,
         psk=None if psk is None else lambda identity: psk,
+        early_data=EARLY_DATA if args.early_data else None,
     )
     ours = minitls.ClientConfig(
         trust=authority.trust(),
@@ -148,39 +179,74 @@ async def play(args: argparse.Namespace, client: Recording, server: Recording) -
         key_log=key_log(args, client.note_secret),
         psk=None if psk is None else lambda hint: (b"the demo's client", psk),
     )
-    listening = await minitls.start_server(serve, "127.0.0.1", 0, config=theirs, handshake_failed=failed)
+    listening = await minitls.start_server(serve, "127.0.0.1", 0, config=theirs, answer_early=True, handshake_failed=failed)
     async with listening:
-        session = Session(Target("127.0.0.1", listening.sockets[0].getsockname()[1]), client)
-        async with dial(session, ours, SITE, TIMEOUT):
-            assert session.reader is not None
-            assert session.writer is not None
-            session.writer.write(REQUEST)
-            client.data.append((True, REQUEST))
-            client.data.append((False, await session.reader.readexactly(len(REPLY))))
-            session.writer.write_eof()
-            await session.reader.read()
-            await session.ended(TIMEOUT)
+        to = Target("127.0.0.1", listening.sockets[0].getsockname()[1])
+        first = await visit(to, ours, client, visits)
+        if not returns:
+            return first
+        client.forget()
+        server.forget()
+        second = await visit(to, ours, client, visits, early=args.early_data)
+        return Played(second.infos, (*first.costs, *second.costs))
+
+
+async def visit(
+    to: Target,
+    config: ClientConfig,
+    client: Recording,
+    visits: asyncio.Queue[ConnectionInfo | BaseException],
+    *,
+    early: bool = False,
+) -> Played:
+    """One connection of the client's; ``early``: its request goes with the hello.  ``visits``: what the server says of it."""
+    from minitls.cli.net import Session, dial
+    from minitls.cli.sessions import Cost
+
+    session = Session(to, client)
+    async with dial(session, config, SITE, TIMEOUT, early_data=REQUEST if early else b""):
         assert session.info is not None
-        return session.info, await answered
+        assert session.reader is not None
+        assert session.writer is not None
+        cost = Cost.of(client, session.info)
+        if not early:
+            session.writer.write(REQUEST)
+        said_twice = early and not session.info.early_data_accepted
+        client.data += [(True, REQUEST)] * (2 if said_twice else 1)
+        client.data.append((False, await session.reader.readexactly(len(REPLY))))
+        session.writer.write_eof()
+        await session.reader.read()
+        await session.ended(TIMEOUT)
+    answered = await visits.get()
+    if isinstance(answered, BaseException):
+        raise answered
+    return Played((session.info, answered), (cost,))
 
 
-def show(screen: Screen, client: Recording, server: Recording) -> None:
+def show(screen: Screen, client: Recording, server: Recording, played: Played) -> None:
     """The whole story, from TCP's handshake to what somebody on the way has seen of it."""
+    from minitls.cli.sessions import savings
     from minitls.trace import story12
-    from minitls.trace.story import Story, milliseconds, on_the_way, tell
+    from minitls.trace.steps import Story, milliseconds
+    from minitls.trace.story import on_the_way, tell
 
     steps = tell(client, other=server)
     version = "TLS 1.2" if story12.spoken(Story(client, server)) else "TLS 1.3"
     took = client.timeline[-1].at - client.started
+    again = len(played.costs) > 1
     screen.banner(
-        "How HTTPS works",
-        f"A client and a server on this machine have just talked over {version}, in {milliseconds(took)}. This is what they said, "
+        "How HTTPS works, the second time" if again else "How HTTPS works",
+        f"A client and a server on this machine have just talked over {version}{' for the second time' if again else ''}, in "
+        f"{milliseconds(took)}. This is what they said, "
         f"step by step; every number below is from that conversation. The server calls itself {SITE}. The client has been told to "
         "trust the “minitls demo CA”, as your computer has been told to trust some hundred others.",
     )
     for number, step in enumerate(steps, 1):
         screen.step(number, step)
     screen.text()
+    if again:
+        screen.facts(savings(*played.costs))
+        screen.text()
     visible, hidden = on_the_way(client)
     screen.columns(("Somebody on the way has seen", visible), ("and has not seen", hidden))
     screen.text()

@@ -155,6 +155,10 @@ def _extension(code: int) -> str:
         X.encrypt_then_mac,
         X.session_ticket,
         X.renegotiation_info,
+        X.psk_key_exchange_modes,
+        X.pre_shared_key,
+        X.early_data,
+        X.ticket_request,
     }
     if code in used:
         return "has it"
@@ -166,10 +170,6 @@ def _message(code: int) -> str:
     from minitls.wire.messages12 import MESSAGES_12
     from minitls.wire.numbers import HandshakeType
 
-    if code == HandshakeType.new_session_ticket:
-        return "takes it; comes back with TLS 1.2's, not yet with TLS 1.3's"
-    if code == HandshakeType.end_of_early_data:
-        return "does not have it"
     return "has it" if code in MESSAGES or code in MESSAGES_12 or code == HandshakeType.message_hash else "does not have it"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ examples:
   minitls get https://example.com/
   minitls get example.com/file.zip -o file.zip
   minitls get https://localhost:8443/ --ca ca.pem --trace
+  minitls get https://localhost:8443/ --ca ca.pem --session kept --save-session kept --early-data
 
 Like curl, it exits with 0 whatever the HTTP status is; one that is not 2xx is also told on stderr.  A body that is cut short
 is an error (35).  Redirects are not followed.
@@ -40,6 +42,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("get", description="An HTTPS GET: the body to stdout, or to a file.", epilog=EXAMPLES)
     parser.add_argument("url", metavar="URL", help="https://HOST[:PORT]/PATH; https:// may be left out")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the body there")
+    returning = parser.add_argument_group("coming back")
+    returning.add_argument("--resume", action="store_true", help="connect once before, and ask with the session of that")
+    returning.add_argument(
+        "--early-data", action="store_true", help="send the request with the hello (0-RTT), or later where that cannot be"
+    )
     add_client_options(parser)
     add_connection_options(parser)
     add_output_options(parser)
@@ -49,6 +56,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.json and not args.output:
         raise CommandError(USAGE, "--json and the body both want stdout", "send the body to a file: -o FILE")
+    if args.early_data and not (args.resume or args.session):
+        raise CommandError(USAGE, "--early-data needs a session", "add --resume, or --session FILE")
     return asyncio.run(fetch(args))
 
 
@@ -76,9 +85,10 @@ def host_header(to: Target) -> str:
 
 async def fetch(args: argparse.Namespace) -> int:
     from minitls.cli.connect import check_requirements
-    from minitls.cli.http import get
+    from minitls.cli.http import Get
     from minitls.cli.net import Session, dial, target
     from minitls.cli.screen import screen_for
+    from minitls.cli.sessions import kept_sessions, save
     from minitls.trace.recording import Recording
     from minitls.trace.text import TextTrace
 
@@ -87,25 +97,37 @@ async def fetch(args: argparse.Namespace) -> int:
     screen = screen_for(sys.stderr)
     trace = TextTrace("client", screen.line, width=screen.width, glyphs=screen.glyphs) if args.trace else None
     session = Session(to, Recording("client", trace))
-    config = client_config(args, session.recording, alpn=("http/1.1",))
+    kept = kept_sessions(args)
+    config = client_config(args, session.recording, kept, alpn=("http/1.1",))
+    asked = Get(host_header(to), what) if args.early_data else None  # else the name is looked up before anything is said of it
     failure: Exception | None = None
     try:
-        async with dial(session, config, args.sni or to.host, args.timeout):
+        if args.resume:
+            before = Session(to, Recording("client"))
+            async with dial(before, dataclasses.replace(config, observer=before.recording), args.sni or to.host, args.timeout):
+                await kept.wait()
+        early = b"" if asked is None else asked.request
+        async with dial(session, config, args.sni or to.host, args.timeout, early_data=early):
             assert session.info is not None
             assert session.reader is not None
             assert session.writer is not None
             check_requirements(args.require, session.info)
             with ExitStack() as opened:
                 answered = _receiver(args.output, opened)
-                await get(
-                    session.reader, session.writer, host=host_header(to), target=what, timeout=args.timeout, answered=answered
-                )
+                if asked is None:
+                    asked = Get(host_header(to), what)
+                    session.writer.write(asked.request)
+                await asked.answer(session.reader, answered, args.timeout)
+            if args.save_session:
+                await kept.wait()
     except Exception as error:
         failure = error
     if args.json:
         from minitls.trace.json import document, dump
 
         print(dump(document(session.recording, session.info, target={"url": args.url}, error=failure)))
+    if args.save_session and (failure is None or kept.newest is not None):
+        save(args.save_session, kept)
     if failure is not None:
         raise failure
     return DONE

@@ -167,41 +167,43 @@ def _pieces(reply: Reply) -> Iterable[bytes]:
         yield piece
 
 
-async def get(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    *,
-    host: str,
-    target: str,
-    timeout: float,
-    answered: Callable[[int, str], Callable[[bytes], Any]],
-) -> None:
-    """One GET.  ``answered``: told status and reason, gives what takes the body's pieces.
+class Get:
+    """One GET.  ``request``: its bytes, for the connection, or to go before it as early data: a GET does no harm twice.
 
-    Raises CommandError for an answer that is not HTTP, or not whole, and where nothing comes for ``timeout`` seconds.
+    Raises CommandError for what HTTP cannot ask for.
     """
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-    headers = {"host": host, "user-agent": "minitls", "accept": "*/*", "connection": "close"}
-    try:
-        request = connection.send(h11.Request(method="GET", target=target, headers=_encoded(headers)))
-        end = connection.send(h11.EndOfMessage())
-    except h11.LocalProtocolError as error:
-        raise CommandError(TLS, f"this cannot be asked for in HTTP: {error}") from None
-    writer.write((request or b"") + (end or b""))
-    take: Callable[[bytes], Any] | None = None
-    whole = False
-    try:
-        async for event in _events(connection, reader, timeout):
-            if isinstance(event, h11.Response):
-                take = answered(event.status_code, event.reason.decode("latin-1"))
-            elif isinstance(event, h11.Data) and take is not None:
-                take(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                whole = True
-    except h11.RemoteProtocolError as error:
-        what = "the answer is not whole" if take is not None else "the server does not answer in HTTP/1.1"
-        raise CommandError(TLS, f"{what}: {error}") from None
-    except TimeoutError:
-        raise CommandError(TIMEOUT, f"nothing came for {timeout:g} s") from None
-    if not whole:
-        raise CommandError(TLS, "the server closed the connection without an answer")
+
+    def __init__(self, host: str, target: str) -> None:
+        self._connection = connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        headers = {"host": host, "user-agent": "minitls", "accept": "*/*", "connection": "close"}
+        try:
+            request = connection.send(h11.Request(method="GET", target=target, headers=_encoded(headers)))
+            end = connection.send(h11.EndOfMessage())
+        except h11.LocalProtocolError as error:
+            raise CommandError(TLS, f"this cannot be asked for in HTTP: {error}") from None
+        self.request: bytes = (request or b"") + (end or b"")
+
+    async def answer(
+        self, reader: asyncio.StreamReader, answered: Callable[[int, str], Callable[[bytes], Any]], timeout: float
+    ) -> None:
+        """``answered``: told status and reason, gives what takes the body's pieces.
+
+        Raises CommandError for an answer that is not HTTP, or not whole, and where nothing comes for ``timeout`` seconds.
+        """
+        take: Callable[[bytes], Any] | None = None
+        whole = False
+        try:
+            async for event in _events(self._connection, reader, timeout):
+                if isinstance(event, h11.Response):
+                    take = answered(event.status_code, event.reason.decode("latin-1"))
+                elif isinstance(event, h11.Data) and take is not None:
+                    take(bytes(event.data))
+                elif isinstance(event, h11.EndOfMessage):
+                    whole = True
+        except h11.RemoteProtocolError as error:
+            what = "the answer is not whole" if take is not None else "the server does not answer in HTTP/1.1"
+            raise CommandError(TLS, f"{what}: {error}") from None
+        except TimeoutError:
+            raise CommandError(TIMEOUT, f"nothing came for {timeout:g} s") from None
+        if not whole:
+            raise CommandError(TLS, "the server closed the connection without an answer")

@@ -193,9 +193,12 @@ class Session:
 
 
 @contextlib.asynccontextmanager
-async def dial(session: Session, config: minitls.ClientConfig, server_hostname: str | None, timeout: float) -> AsyncIterator[None]:
+async def dial(
+    session: Session, config: minitls.ClientConfig, server_hostname: str | None, timeout: float, *, early_data: bytes = b""
+) -> AsyncIterator[None]:
     """Connect ``session``; on leaving, close it and see it closed.
 
+    ``early_data``: goes with the hello where that can be, and after the handshake where it cannot or was not accepted.
     Raises CommandError where the name or TCP fails or time is up, and TLS's errors as they are.
     """
     limit = asyncio.timeout(timeout)
@@ -223,7 +226,15 @@ async def dial(session: Session, config: minitls.ClientConfig, server_hostname: 
             reader = StreamReader(limit=LIMIT, loop=loop)
             protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
             try:
-                transport = await minitls.start_tls(tap, protocol, config, server_hostname=server_hostname)
+                transport = await minitls.start_tls(
+                    tap,
+                    protocol,
+                    config,
+                    server_hostname=server_hostname,
+                    port=session.target.port,
+                    early_data=early_data,
+                    resend_early_data=True,
+                )
             finally:
                 if tap.has_protocol:
                     session.info = cast("TLSTransport", tap.get_protocol()).connection.info

@@ -11,9 +11,10 @@ from minitls.info import ConnectionInfo
 from minitls.trace.figure import figure
 from minitls.trace.json import connection
 from minitls.trace.recording import Recording, TcpClosed, TcpOpened, WireSeen
-from minitls.trace.story import Arrow, Step, milliseconds, tell
+from minitls.trace.steps import Arrow, Step, milliseconds
+from minitls.trace.story import tell
 from minitls.trace.text import as_text, draw
-from minitls.trace.values import protocols, safe, version_name
+from minitls.trace.values import duration, protocols, safe, version_name
 from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, SignatureScheme, is_grease, name_of
 
 SECURITY = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'", "cache-control": "no-store"}
@@ -73,8 +74,9 @@ def _agreed(recording: Recording, info: ConnectionInfo) -> list[tuple[str, str]]
     facts = [
         ("version", info.version or ""),
         ("cipher suite", info.cipher_suite or ""),
-        ("key exchange", f"{info.group}{' (after a HelloRetryRequest)' if info.hello_retry else ''}"),
-        ("our signature", info.signature_scheme or ""),
+        ("key exchange", f"{info.group or 'none of its own'}{' (after a HelloRetryRequest)' if info.hello_retry else ''}"),
+        ("our signature", info.signature_scheme or "none was needed"),
+        ("you have been here before", _returned(info)),
         ("the name you asked for", info.server_name or "none"),
         ("protocol inside (ALPN)", info.alpn_protocol or "none agreed"),
         ("your certificate", "shown" if info.peer_chain else "none"),
@@ -86,6 +88,14 @@ def _agreed(recording: Recording, info: ConnectionInfo) -> list[tuple[str, str]]
     if info.timing.handshake is not None:
         facts.append(("the handshake took", milliseconds(info.timing.handshake)))
     return facts
+
+
+def _returned(info: ConnectionInfo) -> str:
+    if not info.resumed:
+        return "not that we knew"
+    when = "" if info.authenticated is None else f" {duration(max(1, info.timing.started - info.authenticated))} ago"
+    early = ", and what you asked for came with your hello (0-RTT)" if info.early_data_accepted else ""
+    return f"yes: we showed our certificate{when}, and this visit goes on from there ({info.resumption}){early}"
 
 
 def _offered(info: ConnectionInfo) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Literal, Protocol, TextIO, TypeAlias
 
-from minitls.trace.story import Arrow, Fact, Step, milliseconds
+from minitls.trace.steps import Arrow, Fact, Step, milliseconds
 from minitls.trace.text import ASCII, UNICODE, Glyphs, Line, as_text
 
 Tone: TypeAlias = Literal["good", "bad", "warn"]
@@ -25,6 +25,7 @@ NAMES = 18
 SEEN_BY: dict[str, str] = {
     "tcp": "",
     "clear": "readable by everybody",
+    "early": "encrypted, early keys",
     "handshake": "encrypted, handshake keys",
     "application": "encrypted, session keys",
 }

@@ -5,45 +5,38 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import dataclasses
-import functools
+import os
 import re
-import signal
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from minitls.cli.common import (
-    DONE,
-    INTERRUPTED,
-    NOT_CONNECTED,
     USAGE,
     CommandError,
     add_connection_options,
     add_output_options,
     add_policy_options,
     credentials,
+    did_you_mean,
     key_log,
-    lower,
     policy,
+    shared_key,
     trust,
 )
+from minitls.cli.service import Service, listen_address, tell
 
 if TYPE_CHECKING:
-    from minitls.cli.http import Reply, Request
+    from minitls.cli.workers import ParentReplay
     from minitls.config import ServerConfig
-    from minitls.info import ConnectionInfo
-    from minitls.trace.recording import Recording
 
 DEFAULT_LISTEN = "127.0.0.1:8443"
 DEV_FOLDER = "certs"
-GRACE = 5.0
-"""Seconds in which requests that are being answered may be finished, once we are told to stop."""
-GOODBYE = 1.0
+EARLY_DATA = 2**14
+"""Bytes of 0-RTT data, unless --early-data says how many."""
+MAX_WORKERS = 256
+REDIS = ("redis", "rediss", "unix")
 
 EXAMPLES = """\
 examples:
@@ -51,6 +44,7 @@ examples:
   minitls serve --www --dev                            show visitors their own handshake
   minitls serve public --cert chain.pem --key key.pem --listen 0.0.0.0:443
   minitls serve --echo --dev --listen 127.0.0.1:0      a port that is free; it is told on stderr
+  minitls serve --dev --workers 4                      four processes; tickets of one are good at all
   openssl s_client -connect localhost:8443 -crlf       then: GET / HTTP/1.0, and an empty line
 
 Hidden files and files with a private key in them are not served.  SIGTERM stops it when what is being answered is answered.
@@ -75,6 +69,28 @@ def add_parser(subparsers: Any) -> None:
         "--client-ca", metavar="FILE", action="append", default=[], help="ask clients for a certificate by these CAs"
     )
     where.add_argument("--request-client-cert", action="store_true", help="with --client-ca: but let them in without one, too")
+    where.add_argument(
+        "--psk",
+        metavar="IDENTITY:HEX",
+        type=shared_key,
+        action="append",
+        default=[],
+        help="a key that a client has, too; may be repeated, and does without a certificate",
+    )
+    where.add_argument("--workers", metavar="N", type=processes, default=1, help="so many processes on the one port (%(default)s)")
+    returning = parser.add_argument_group("clients that return")
+    returning.add_argument(
+        "--tickets", metavar="URL", type=redis_url, help="share tickets and sessions with other servers by redis://HOST:PORT/DB"
+    )
+    returning.add_argument(
+        "--early-data",
+        metavar="BYTES",
+        type=early_data,
+        nargs="?",
+        const=EARLY_DATA,
+        help=f"take 0-RTT data, at most so much ({EARLY_DATA}).  It can be recorded and sent again by anybody: "
+        "only requests that change nothing, such as GET and HEAD, should be answered early",
+    )
     add_connection_options(parser)
     add_output_options(parser)
     add_policy_options(parser)
@@ -83,23 +99,33 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if sum((args.www, args.echo, args.folder is not None)) > 1:
         raise CommandError(USAGE, "DIR, --www and --echo exclude each other")
-    if args.dev == bool(args.cert):
-        sentence = "--dev and --cert exclude each other" if args.dev else "a server needs a certificate"
-        raise CommandError(USAGE, sentence, "" if args.dev else "--cert FILE --key FILE, or --dev for one made on the spot")
+    if args.dev and args.cert:
+        raise CommandError(USAGE, "--dev and --cert exclude each other")
+    if not (args.dev or args.cert or args.psk):
+        hint = "--cert FILE --key FILE, --dev for one made on the spot, or --psk IDENTITY:HEX for a shared key instead"
+        raise CommandError(USAGE, "a server needs a certificate", hint)
     if args.request_client_cert and not args.client_ca:
         raise CommandError(USAGE, "--request-client-cert needs --client-ca FILE: whose client certificates are believed?")
     root = Path(args.folder or ".").resolve()
     if not (args.www or args.echo or root.is_dir()):
         raise CommandError(USAGE, f"{args.folder} is no folder")
     with contextlib.ExitStack() as cleanup:
-        return asyncio.run(Service(args, root, configure(args, cleanup)).run())
+        if args.workers == 1:
+            return asyncio.run(Service(args, root, configure(args, cleanup)).run())
+        from minitls.cli import workers
+
+        return workers.run(args, root, cleanup)
 
 
-def configure(args: argparse.Namespace, cleanup: contextlib.ExitStack) -> ServerConfig:
-    """The configuration; with --dev, the CA's certificate lies in a file until ``cleanup``."""
+def configure(args: argparse.Namespace, cleanup: contextlib.ExitStack, replay: ParentReplay | None = None) -> ServerConfig:
+    """The configuration; with --dev, the CA's certificate lies in a file until ``cleanup``.
+
+    ``replay``: for several workers, the record of 0-RTT data that they share.
+    """
     from minitls.config import ClientAuth, ServerConfig
 
     asked = ClientAuth.request if args.request_client_cert else ClientAuth.require
+    keys = dict(args.psk)
     return ServerConfig(
         credentials=(cleanup.enter_context(dev_credential(args)),) if args.dev else credentials(args),
         client_auth=asked if args.client_ca else ClientAuth.none,
@@ -108,7 +134,26 @@ def configure(args: argparse.Namespace, cleanup: contextlib.ExitStack) -> Server
         alpn=args.alpn or (() if args.echo else ("http/1.1",)),
         key_log=key_log(args),
         handshake_timeout=args.timeout,
+        psk=keys.get if keys else None,
+        early_data=args.early_data,
+        **memory(args, replay),
     )
+
+
+def memory(args: argparse.Namespace, replay: ParentReplay | None) -> dict[str, Any]:
+    """Where the configuration remembers clients; what is not here is in this process alone, by the configuration's default."""
+    if args.tickets:
+        try:
+            from minitls.sessions.redis import RedisSessions
+        except ImportError as error:
+            raise CommandError(USAGE, f"--tickets: {error}") from None
+        shared = RedisSessions(args.tickets)
+        return {"tickets": shared.tickets, "session_cache": shared.cache, "replay": shared.replay}
+    if replay is not None:
+        from minitls.sessions.tickets import TicketKeys
+
+        return {"tickets": TicketKeys(secret=os.urandom(32)), "replay": replay}
+    return {}
 
 
 @contextlib.contextmanager
@@ -138,205 +183,25 @@ def dev_credential(args: argparse.Namespace) -> Iterator[Any]:
         yield authority.issue(*names).credential()
 
 
-def listen_address(text: str) -> tuple[str | None, int]:
-    """ADDR:PORT, :PORT or PORT; None stands for every address.  Raises CommandError."""
-    host, _, port = text.rpartition(":")
-    if not port.isdigit() or int(port) > 65535 or (":" in host and not host.startswith("[")):
-        raise CommandError(
-            USAGE, f"--listen {text!r} is no ADDR:PORT", "such as 127.0.0.1:8443, [::1]:8443, or :8443 for every address"
-        )
-    return host.strip("[]") or None, int(port)
+def processes(text: str) -> int:
+    """The value of --workers.  Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_WORKERS):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes from 1 to {MAX_WORKERS}")
+    return int(text)
 
 
-def tell(line: str) -> None:
-    """stderr, at once: others wait for it."""
-    print(line, file=sys.stderr, flush=True)
+def early_data(text: str) -> int:
+    """The value of --early-data.  Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) < 2**32):
+        hint = f"; a folder comes before it, or write --early-data={EARLY_DATA}" if not text[:1].isdigit() else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes above 0{hint}")
+    return int(text)
 
 
-class Accepted(asyncio.Protocol):
-    """A TCP connection before TLS: it waits, unread, until a task takes it over."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        below = cast("asyncio.Transport", transport)
-        below.pause_reading()
-        self._service.accept(below)
-
-
-class Service:
-    """The listening sockets, and a task for each connection."""
-
-    def __init__(self, args: argparse.Namespace, root: Path, config: ServerConfig) -> None:
-        self._args = args
-        self._root = root
-        self._config = config
-        self._tasks: dict[asyncio.Task[None], bool] = {}  # whether each is in the middle of an answer
-        self._stop: asyncio.Future[int]
-
-    async def run(self) -> int:
-        """Serve until SIGTERM (0) or SIGINT (130)."""
-        from minitls.cli.net import at
-
-        loop = asyncio.get_running_loop()
-        self._stop = loop.create_future()
-        for number, status in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, DONE)):
-            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # Windows, or not the main thread
-                loop.add_signal_handler(number, self._stopped_by, status)
-        host, port = listen_address(self._args.listen)
-        try:
-            server = await loop.create_server(lambda: Accepted(self), host, port)
-        except OSError as error:
-            why = lower(error.strerror or str(error)).partition(": ")[2] or lower(error.strerror)
-            raise CommandError(NOT_CONNECTED, f"cannot listen on {self._args.listen}: {why}") from None
-        for sock in server.sockets:
-            tell(f"listening on {at(*sock.getsockname()[:2])}")
-        try:
-            return await self._stop
-        finally:
-            server.close()
-            await self._finish()
-
-    def _stopped_by(self, status: int) -> None:
-        if not self._stop.done():
-            self._stop.set_result(status)
-
-    async def _finish(self) -> None:
-        """Those that wait for a request end now; those that answer one have GRACE to end."""
-        for task, busy in list(self._tasks.items()):
-            if not busy:
-                task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=GRACE)
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=GOODBYE)
-
-    def accept(self, transport: asyncio.Transport) -> None:
-        task = asyncio.get_running_loop().create_task(self._connection(transport))
-        self._tasks[task] = False
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._tasks[task]
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, BrokenPipeError) and not self._stop.done():
-            self._stop.set_exception(error)  # nobody reads our stdout or stderr any more
-        elif error is not None:
-            # A fault of our own: loud, but one visitor shall not end it for all.
-            context = {"message": "a connection was not served to its end", "exception": error, "task": task}
-            task.get_loop().call_exception_handler(context)
-
-    async def _connection(self, transport: asyncio.Transport) -> None:
-        """Handshake, application, goodbye; what the peer does wrong is one line in the log."""
-        import minitls
-        from minitls.aio.streams import LIMIT, StreamReader
-        from minitls.cli.net import at
-        from minitls.trace.values import safe
-
-        who = at(*(transport.get_extra_info("peername") or ("unknown", 0))[:2])
-        recording, config = self._recording(transport, who)
-        loop = asyncio.get_running_loop()
-        reader = StreamReader(limit=LIMIT, loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        info: ConnectionInfo | None = None
-        problem: OSError | None = None
-        try:
-            tls = await minitls.start_tls(transport, protocol, config)
-            protocol.connection_made(tls)
-            writer = asyncio.StreamWriter(tls, protocol, reader, loop)
-            info = writer.get_extra_info("tls")
-            try:
-                await self._talk(reader, writer, who, recording)
-            finally:
-                writer.close()
-                with contextlib.suppress(OSError, TimeoutError):
-                    await asyncio.wait_for(writer.wait_closed(), GOODBYE)
-        except TimeoutError as error:
-            problem = error if info is None else None  # an idle connection, closed by us, is nobody's fault
-        except OSError as error:
-            problem = error
-        if problem is not None:
-            tell(f"{who} {'the handshake' if info is None else 'the connection'} failed: {safe(str(problem) or 'timeout')}")
-        if recording is not None:
-            self._report(recording, info, problem)
-
-    def _recording(self, transport: asyncio.Transport, who: str) -> tuple[Recording | None, ServerConfig]:
-        """A recording of this connection and the configuration that makes it; none where nobody will look."""
-        if not (self._args.www or self._args.trace or self._args.json):
-            return None, self._config
-        from minitls.cli.net import at, round_trip
-        from minitls.trace.recording import Recording, TcpOpened
-
-        recording = Recording("server")
-        local = at(*(transport.get_extra_info("sockname") or ("unknown", 0))[:2])
-        recording(TcpOpened(time.time(), local, who, round_trip=round_trip(transport.get_extra_info("socket"))))
-        return recording, dataclasses.replace(self._config, observer=recording)
-
-    def _report(self, recording: Recording, info: ConnectionInfo | None, problem: BaseException | None) -> None:
-        """--json: a line for each connection; --trace: its figure."""
-        if self._args.json:
-            from minitls.trace.json import document, dump
-
-            print(dump(document(recording, info, error=problem), indent=None), flush=True)
-        elif self._args.trace:
-            from minitls.cli.screen import screen_for
-            from minitls.trace.text import draw
-
-            screen = screen_for(sys.stderr)
-            for line in draw("server", recording.timeline, width=screen.width, glyphs=screen.glyphs):
-                screen.line(line)
-
-    async def _talk(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, who: str, recording: Recording | None
-    ) -> None:
-        info = writer.get_extra_info("tls")
-        agreed = f"{info.version} {info.cipher_suite} {info.group}"
-        if self._args.echo:
-            size = await self._echo(reader, writer)
-            tell(f"{who} echo {size:,} bytes {agreed}")
-            return
-        from minitls.cli.http import serve_http
-        from minitls.trace.values import safe
-
-        def log(request: str, status: int, size: int) -> None:
-            tell(f'{who} "{safe(request)}" {status:d} {size} {agreed}')
-
-        def busy(is_busy: bool) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._tasks[task] = is_busy
-            if not is_busy and self._stop.done():
-                task.cancel()  # that was the last one
-
-        if recording is not None and self._args.www:
-            answer = functools.partial(about, recording, info)
-        else:
-            from minitls.cli import files
-
-            answer = functools.partial(files.answer, self._root)
-        await serve_http(reader, writer, answer, log, idle=self._args.timeout, busy=busy)
-
-    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-        size = 0
-        while data := await reader.read(2**18):
-            size += len(data)
-            writer.write(data)
-            await writer.drain()
-        return size
-
-
-def about(recording: Recording, info: ConnectionInfo, request: Request) -> Reply:
-    """--www: the page at /, the same as JSON at /handshake.json."""
-    from minitls.cli.http import Reply
-    from minitls.cli.page import SECURITY, page
-    from minitls.trace.json import document, dump
-
-    path = request.target.partition("?")[0]
-    if path == "/":
-        return Reply(HTTPStatus.OK, page(recording, info).encode(), "text/html; charset=utf-8", dict(SECURITY))
-    if path == "/handshake.json":
-        return Reply(HTTPStatus.OK, dump(document(recording, info)).encode(), "application/json", dict(SECURITY))
-    return Reply.error(HTTPStatus.NOT_FOUND)
+def redis_url(text: str) -> str:
+    """The value of --tickets; what comes after the scheme is for redis to judge.  Raises CommandError."""
+    scheme, colon, rest = text.partition("://")
+    if scheme not in REDIS or not rest:  # it may have a password in it: it is not repeated
+        guess = did_you_mean(f"{scheme}://", [f"{known}://" for known in REDIS]) if colon and scheme not in REDIS else ""
+        raise CommandError(USAGE, "--tickets is no URL of a Redis, such as redis://localhost:6379/0", guess)
+    return text

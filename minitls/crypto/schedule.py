@@ -85,13 +85,28 @@ class _Stage:
 
 
 class EarlySecret(_Stage):
-    """HKDF-Extract(0, PSK): where the schedule starts, with or without a PSK."""
+    """HKDF-Extract(0, PSK): where the schedule starts, with or without a PSK.
+
+    ``RESUMPTION``, ``EXTERNAL``, ``IMPORTED`` (RFC 9258 section 5.2): what binders are labelled with, by where the PSK is from.
+    """
+
+    RESUMPTION = b"res binder"
+    EXTERNAL = b"ext binder"
+    IMPORTED = b"imp binder"
 
     __slots__ = ()
 
     def __init__(self, hash_name: str, psk: bytes | None = None) -> None:
         zeros = bytes(hash_length(hash_name))
         super().__init__(hash_name, hkdf_extract(hash_name, zeros, zeros if psk is None else psk))
+
+    def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
+        """Who offers the PSK has it, and said what was said (section 4.2.11.2).  Over the hello up to its binders."""
+        return self._traffic(label, empty_hash(self.hash_name), "").verify_data(transcript_hash)
+
+    def client_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        """Over ClientHello."""
+        return self._traffic(b"c e traffic", transcript_hash, "CLIENT_EARLY_TRAFFIC_SECRET")
 
     def handshake_secret(self, shared_secret: bytes | None) -> HandshakeSecret:
         """With the (EC)DHE or hybrid shared secret; None for psk_ke, which has none."""

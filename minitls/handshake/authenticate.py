@@ -7,9 +7,10 @@ PeerKey can check a CertificateVerify.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidSignature
@@ -18,15 +19,22 @@ from minitls.config import ClientConfig, Danger, PeerCertificates, ServerConfig
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.signatures import SCHEMES, signed_content
 from minitls.errors import Alert, PeerMisbehaved
-from minitls.handshake.flow import Flow, Handshake, expect, resolve
+from minitls.handshake.compression import asked_for, choose_compression, compress, decompress
+from minitls.handshake.flow import Flow, Handshake, compute, expect, resolve
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import CertificateStatus
-from minitls.wire.messages import Certificate, CertificateEntry, CertificateVerify, Finished
-from minitls.wire.numbers import CertificateStatusType, SignatureScheme, name_of
+from minitls.wire.hello import Message
+from minitls.wire.messages import Certificate, CertificateEntry, CertificateVerify, CompressedCertificate, Finished
+from minitls.wire.numbers import CertificateStatusType, SignatureScheme, is_grease, name_of
 from minitls.wire.numbers import ExtensionType as X
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
+
+
+USUAL_CHAIN = 4
+USUAL_SIZE = 12 * 1024
+"""Certificates and bytes of a chain that is verified at once; a stranger can make a larger one take some hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ def verify_chain(
     ``asked``: the extensions that the peer may answer beside a certificate (section 4.4.2).
     """
     for entry in certificate.certificate_list:
-        if any(kind not in asked for kind in entry.extensions):
+        if any(kind not in asked or is_grease(kind) for kind in entry.extensions):  # RFC 8701 section 3.1: nobody answers GREASE
             raise PeerMisbehaved(
                 Alert.unsupported_extension,
                 "a certificate comes with extensions that we did not ask for",
@@ -65,32 +73,48 @@ def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: 
     """The same for a chain without extensions, as TLS 1.2 has them."""
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    from minitls.certificates.trust import TrustStore
-    from minitls.certificates.verify import check_signatures, leaf_public_key, leaf_schemes, may_encipher, parse_leaf
+    from minitls.certificates.verify import leaf_public_key, leaf_schemes, may_encipher, parse_leaf
 
     hs.info.peer_chain = chain
     leaf = parse_leaf(chain)
-    name = hs.info.server_name if isinstance(config, ClientConfig) else None
     if config.verify is not Danger.accept_any_certificate:
-        store = config.trust or TrustStore.system()
-        at = datetime.fromtimestamp(config.clock(), UTC)
-        if isinstance(config, ClientConfig):
-            found = yield from resolve(store.verify, chain, name, at)
-        else:
-            found = yield from resolve(store.verify_client, chain, at)
-        check_signatures(found, tuple(map(int, config.policy.certificate_signature_schemes or ())))
-        path = der_of(found)
-        if config.verify is not None:
-            yield from resolve(config.verify, PeerCertificates(chain, path, name))
-        hs.info.verified_chain = path
-        hs.chain_verified(path, name)
+        hs.info.verified_chain = yield from verified_path(config, chain, hs.info.server_name)
+        hs.chain_verified(hs.info.verified_chain, hs.info.server_name if isinstance(config, ClientConfig) else None)
     key = leaf_public_key(leaf)
     return PeerKey(key, leaf_schemes(leaf), isinstance(key, RSAPublicKey), may_encipher(leaf))
 
 
-def der_of(path: Sequence[Any]) -> tuple[bytes, ...]:
+def verified_path(
+    config: ClientConfig | ServerConfig, chain: tuple[bytes, ...], server_name: str | None
+) -> Flow[tuple[bytes, ...]]:
+    """The path from the leaf up to whom we trust, if all that the configuration asks is given.  Raises CertificateError."""
+    from minitls.certificates.trust import TrustStore
+
+    store, at = config.trust or TrustStore.system(), datetime.fromtimestamp(config.clock(), UTC)
+    name = server_name if isinstance(config, ClientConfig) else None
+    ask = compute if len(chain) > USUAL_CHAIN or sum(map(len, chain)) > USUAL_SIZE else resolve
+    if isinstance(config, ClientConfig):
+        found = yield from ask(store.verify, chain, name, at)
+    else:
+        found = yield from ask(store.verify_client, chain, at)
+    path = accepted(tuple(found), config.policy.certificate_signature_schemes or ())
+    if config.pinned_keys:
+        from minitls.certificates.pins import check_pins
+
+        check_pins(found, config.pinned_keys)
+    if callable(config.verify):
+        yield from resolve(config.verify, PeerCertificates(chain, path, name))
+    return path
+
+
+@lru_cache(256)
+def accepted(path: tuple[Any, ...], schemes: tuple[Any, ...]) -> tuple[bytes, ...]:
+    """The path's DER, if it is signed in ways that the policy accepts.  Raises CertificateError."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
+    from minitls.certificates.verify import check_signatures
+
+    check_signatures(path, schemes)
     return tuple(certificate.public_bytes(Encoding.DER) for certificate in path)
 
 
@@ -121,21 +145,38 @@ def receive_proof(hs: Handshake, context: bytes, key: PeerKey, offered: Sequence
     return scheme.code
 
 
+def receive_certificate(config: ClientConfig | ServerConfig, message: Message) -> Certificate:
+    """The peer's Certificate, also where it came compressed (RFC 8879)."""
+    if isinstance(message, CompressedCertificate):
+        return decompress(message, asked_for(config))
+    assert isinstance(message, Certificate)
+    return message
+
+
+def expect_certificate(config: ClientConfig | ServerConfig, *also: type[Message]) -> Flow[Message]:
+    """The peer's Certificate as it comes, or ``also``."""
+    compressed = (CompressedCertificate,) if config.certificate_compression else ()
+    return expect(*also, Certificate, *compressed)
+
+
 def send_certificate(
     hs: Handshake,
+    config: ClientConfig | ServerConfig,
     context: bytes,
     request_context: bytes,
     credential: Credential,
     scheme: SignatureScheme,
-    asked: Container[int] = (),
+    asked: Mapping[int, Any],
 ) -> Flow[None]:
-    """Our Certificate and CertificateVerify; the signer may take its time."""
+    """Our Certificate and CertificateVerify; the signer may take its time.  ``asked``: the extensions that the peer sent."""
     entries = tuple(CertificateEntry(der, Extensions()) for der in credential.chain)
     if X.status_request in asked and credential.ocsp_response:
         entries[0].extensions[X.status_request] = CertificateStatus(CertificateStatusType.ocsp, credential.ocsp_response)
     if X.signed_certificate_timestamp in asked and credential.scts:
         entries[0].extensions[X.signed_certificate_timestamp] = credential.scts
-    hs.send(Certificate(request_context, entries))
+    message = Certificate(request_context, entries)
+    algorithm = choose_compression(asked.get(X.compress_certificate, ()), config)
+    hs.send(message if algorithm is None else compress(message, algorithm))
     hs.info.local_chain = credential.chain
     signature = yield from resolve(credential.sign, scheme, signed_content(context, hs.transcript.digest()))
     hs.send(CertificateVerify(scheme, signature))

@@ -8,14 +8,16 @@ from minitls.config import ClientConfig
 from minitls.crypto.groups import GROUPS, KeyShare
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
-from minitls.handshake import client12, client13
+from minitls.handshake import client12, client13, early_data, resume12, resume13
+from minitls.handshake.compression import asked_for
+from minitls.handshake.early_data import sendable
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import offer_limits
 from minitls.handshake.negotiate import offered_schemes
-from minitls.handshake.resume12 import offerable, trusted_path
-from minitls.sessions.session import Session
+from minitls.handshake.psk import Psk, external_psks, of_session, offer_psks, send_bound
+from minitls.handshake.resume import Remembered, identity_of, is_bound_to, remembered
 from minitls.wire.codec import Extensions
-from minitls.wire.extensions import CertificateStatusRequest, KeyShareEntry, ServerName
+from minitls.wire.extensions import CertificateStatusRequest, KeyShareEntry, ServerName, TicketRequest
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, HelloRetryRequest, ServerHello
 from minitls.wire.numbers import CertificateStatusType, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
@@ -23,18 +25,26 @@ from minitls.wire.numbers import ExtensionType as X
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A ClientHello, the private halves of its key shares, and the session that it wants to resume."""
+    """A ClientHello, the private halves of its key shares, the session that it wants to resume, and its PSKs."""
 
     hello: ClientHello
     shares: tuple[KeyShare, ...]
-    session: Session | None = None
+    remembered: Remembered | None = None
+    psks: tuple[Psk, ...] = ()
+
+    @property
+    def has_early_data(self) -> bool:
+        return X.early_data in self.hello.extensions
 
 
 def client_handshake(hs: Handshake, config: ClientConfig) -> Flow[None]:
     """The client's side, whatever version it will be."""
-    session = yield from resumable(hs, config)
-    offer = make_offer(config, hs.info.server_name, session)
-    hs.send(offer.hello)
+    known = yield from resumable(hs, config)
+    external = yield from external_psks(config)
+    offer = make_offer(config, hs.info.server_name, known, external, early_data=len(hs.early_data))
+    send_bound(hs, offer.hello, offer.psks)
+    if offer.has_early_data:
+        early_data.send(hs, offer)
     answer = yield from expect(ServerHello, HelloRetryRequest)
     hs.info.timing.hello_answered = config.clock()
     if check_version(offer.hello, answer) == ProtocolVersion.TLSv1_3:
@@ -44,25 +54,46 @@ def client_handshake(hs: Handshake, config: ClientConfig) -> Flow[None]:
         yield from client12.handshake(hs, config, offer, answer)
 
 
-def resumable(hs: Handshake, config: ClientConfig) -> Flow[Session | None]:
-    """The session to offer: kept under this server's name, and its certificate still good."""
-    if config.session_store is None:
+def resumable(hs: Handshake, config: ClientConfig) -> Flow[Remembered | None]:
+    """The session to offer: kept under this server's name, all it is bound to as it was, its certificates still good."""
+    store = config.session_store
+    if store is None:
         return None
-    found = yield from resolve(config.session_store.get, hs.info.session_key)
-    session = offerable(config, found, hs.info.server_name)
-    if session is None or (yield from trusted_path(config, session.chain, hs.info.server_name)) is not None:
-        return session
-    yield from resolve(config.session_store.remove, hs.info.session_key)
-    return None
+    session = yield from resolve(store.take, hs.info.session_key)
+    if (
+        session is None
+        or session.version not in config.policy.versions
+        or not is_bound_to(session, hs.info.server_name)
+        or session.identity != identity_of(config.credential)
+        or not session.alive(config.clock())
+    ):
+        return None
+    resume = resume13 if session.version == ProtocolVersion.TLSv1_3 else resume12
+    known = (yield from remembered(config, session, hs.info.server_name)) if resume.offerable(config, session) else None
+    if known is not None and resume is resume12:
+        yield from resolve(store.put, hs.info.session_key, session)  # TLS 1.2's may be used again
+    return known
 
 
-def make_offer(config: ClientConfig, server_name: str | None, session: Session | None = None) -> Offer:
-    """The first ClientHello (section 4.1.2).  ``server_name``: a host name; addresses are not sent (RFC 6066 section 3)."""
+def make_offer(
+    config: ClientConfig,
+    server_name: str | None,
+    known: Remembered | None = None,
+    external: tuple[Psk, ...] = (),
+    *,
+    early_data: int = 0,
+) -> Offer:
+    """The first ClientHello (section 4.1.2), its binders still to come.
+
+    ``server_name``: a host name; addresses are not sent (RFC 6066 section 3).  ``early_data``: bytes that we have to say first.
+    """
     from minitls.certificates.names import is_address
 
     policy, random = config.policy, config.random
     greased = _grease(random) if config.grease else ()
     tls13, tls12 = (version in policy.versions for version in (ProtocolVersion.TLSv1_3, ProtocolVersion.TLSv1_2))
+    session = known.session if known is not None and known.session.version == ProtocolVersion.TLSv1_2 else None
+    psks = (of_session(known.session.ticket, known), *external) if known is not None and session is None else external
     shares = make_shares(tuple(int(code) for code in policy.key_shares or ())) if tls13 else ()
     suites = [
         int(code)
@@ -101,8 +132,17 @@ def make_offer(config: ClientConfig, server_name: str | None, session: Session |
     if tls13:
         extensions[X.supported_versions] = (*greased[2:3], *map(int, policy.versions))
         extensions[X.key_share] = (*(KeyShareEntry(code, b"\0") for code in greased[1:2]), *entries)
+        if config.session_store is not None or psks:
+            extensions[X.psk_key_exchange_modes] = tuple(map(int, policy.psk_key_exchange_modes))
+        if compression := asked_for(config):
+            extensions[X.compress_certificate] = compression
+        if config.tickets_wanted is not None:
+            extensions[X.ticket_request] = TicketRequest(*config.tickets_wanted)
+        if sendable(psks[0] if psks else None, tuple(suites), early_data):
+            extensions[X.early_data] = None
     if greased:
         extensions[greased[4]] = b"\0"
+    offer_psks(extensions, psks, config.clock())
     session_id = random(32) if tls13 or session is not None else b""  # middlebox compatibility mode (appendix D.4)
     if session is not None and session.session_id:
         session_id = session.session_id
@@ -114,7 +154,7 @@ def make_offer(config: ClientConfig, server_name: str | None, session: Session |
         legacy_compression_methods=b"\0",
         extensions=extensions,
     )
-    return Offer(hello, shares, session)
+    return Offer(hello, shares, known, psks)
 
 
 def make_shares(groups: tuple[int, ...]) -> tuple[KeyShare, ...]:
@@ -165,6 +205,13 @@ def check_version(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -
             "HelloRetryRequest without supported_versions",
             rule="RFC 8446 4.1.4",
             reason="missing_extension",
+        )
+    if X.early_data in hello.extensions:
+        raise PeerIncompatible(
+            Alert.protocol_version,
+            "the server has forgotten TLS 1.3 since it gave us a ticket: what we sent with the hello means nothing to it",
+            rule="RFC 8446 D.3",
+            reason="wrong_version_on_early_data",
         )
     if answer.legacy_version == ProtocolVersion.TLSv1_2 and ProtocolVersion.TLSv1_2 in offered:
         return ProtocolVersion.TLSv1_2

@@ -10,11 +10,12 @@ from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, DecodeError, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.authenticate import PeerKey, verify_der_chain
 from minitls.handshake.client13 import check_alpn, unsolicited
-from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa
+from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, plain_psk
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import agreed_limits
 from minitls.handshake.negotiate import choose_signature_scheme
-from minitls.handshake.resume12 import check_resumed, identity_of, make_session, master_of, remember, trusted_path
+from minitls.handshake.resume import Remembered, identity_of, recall
+from minitls.handshake.resume12 import check_resumed, make_session, master_of, remember
 from minitls.handshake.tls12 import (
     Hellos,
     Keys,
@@ -24,7 +25,6 @@ from minitls.handshake.tls12 import (
     resumed_master,
     send_finished,
 )
-from minitls.sessions.session import Session
 from minitls.wire.codec import parse
 from minitls.wire.hello import ClientHello, Message, ServerHello
 from minitls.wire.messages import CertificateVerify
@@ -60,7 +60,7 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
     hs.info.extended_master_secret = hellos.extended
     session_id = server_hello.legacy_session_id_echo
     if session_id and session_id == hello.legacy_session_id:
-        yield from resume(hs, config, hellos, offer.session, session_id)
+        yield from resume(hs, config, hellos, offer.remembered, session_id)
         return
 
     key = None
@@ -73,7 +73,8 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
 
     if isinstance(exchange, Psk):
         assert config.psk is not None
-        exchange.identity, exchange.key = yield from resolve(config.psk, exchange.hint)
+        exchange.identity, exchange.key = plain_psk((yield from resolve(config.psk, exchange.hint)))
+        hs.info.psk_identity = exchange.identity
     proof = send_certificate(hs, config, request)
     exchange_keys, premaster = exchange.answer()
     hs.info.group = exchange.group
@@ -97,19 +98,18 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
         yield from remember(hs, config, session, ticket, session_id)
 
 
-def resume(hs: Handshake, config: ClientConfig, hellos: Hellos, session: Session | None, session_id: bytes) -> Flow[None]:
+def resume(hs: Handshake, config: ClientConfig, hellos: Hellos, known: Remembered | None, session_id: bytes) -> Flow[None]:
     """RFC 5246 figure 2: the server has the session; its Finished comes first, and ours ends the handshake."""
-    if session is None:
+    if known is None or known.session.version != ProtocolVersion.TLSv1_2:
         raise PeerMisbehaved(
             Alert.illegal_parameter,
             "the server resumes a session that we did not offer",
             rule="RFC 5246 7.4.1.3",
             reason="wrong_session_id",
         )
+    session = known.session
     check_resumed(hellos, session)
-    hs.info.resumed = True
-    hs.info.peer_chain = session.chain
-    hs.info.verified_chain = (yield from trusted_path(config, session.chain, hs.info.server_name)) or ()
+    recall(hs, known, "ticket" if session.ticket else "session_id")
     master = master_of(session)
     resumed_master(hs, config, hellos, master)
     keys = Keys(hellos, master)

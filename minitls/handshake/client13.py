@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minitls.config import ClientConfig
 from minitls.crypto.schedule import EarlySecret, TrafficSecret
 from minitls.crypto.signatures import CLIENT_CONTEXT, SERVER_CONTEXT
 from minitls.crypto.suites import SUITES, Suite
 from minitls.errors import Alert, PeerMisbehaved
+from minitls.handshake import early_data
 from minitls.handshake.authenticate import (
+    expect_certificate,
+    receive_certificate,
     receive_finished,
     receive_proof,
     send_certificate,
@@ -20,11 +23,12 @@ from minitls.handshake.authenticate import (
 from minitls.handshake.flow import Flow, Handshake, expect
 from minitls.handshake.fragments import agreed_limits
 from minitls.handshake.negotiate import choose_signature_scheme
+from minitls.handshake.psk import Psk, accepted_psk, offer_psks, recall_psk, send_bound
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
-from minitls.wire.messages import Certificate, CertificateRequest, EncryptedExtensions
-from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, is_grease, name_of
+from minitls.wire.messages import Certificate, CertificateRequest, EncryptedExtensions, EndOfEarlyData
+from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, PskKeyExchangeMode, is_grease, name_of
 from minitls.wire.numbers import ExtensionType as X
 
 if TYPE_CHECKING:
@@ -38,32 +42,47 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerH
     suite = check_answer(offer.hello, answer)
     hs.transcript.use(suite.hash_name)
     if isinstance(answer, HelloRetryRequest):
-        offer, answer = yield from retry(hs, offer, answer)
-    elif offer.hello.legacy_session_id:  # middlebox compatibility mode (appendix D.4)
+        offer, answer = yield from retry(hs, config, offer, answer, suite)
+    elif offer.hello.legacy_session_id and not offer.has_early_data:  # middlebox compatibility mode (appendix D.4)
         hs.send_change_cipher_spec()
-    shared_secret = exchange(hs, offer, answer)
+    psk = accepted_psk(offer.psks, answer, suite)
+    shared_secret = exchange(hs, config, offer, answer, psk)
 
-    handshake_secret = EarlySecret(suite.hash_name).handshake_secret(shared_secret)
+    early_secret = EarlySecret(suite.hash_name) if psk is None else psk.secret
+    handshake_secret = early_secret.handshake_secret(shared_secret)
     through_hello = hs.transcript.digest()
     server_secret = handshake_secret.server_traffic(through_hello)
     client_secret = handshake_secret.client_traffic(through_hello)
     hs.install_read_key(suite, server_secret)
-    hs.install_write_key(suite, client_secret)
+    early_data_possible = offer.has_early_data and psk is not None
+    if not early_data_possible:
+        hs.install_write_key(suite, client_secret)
     hs.info.version = str(ProtocolVersion.TLSv1_3)
     hs.info.cipher_suite = suite.name
 
     encrypted_extensions = yield from expect(EncryptedExtensions)
+    if early_data_possible and X.early_data not in encrypted_extensions.extensions:
+        hs.install_write_key(suite, client_secret)
     check_encrypted_extensions(hs, config, offer.hello, encrypted_extensions)
-    request = yield from authenticate_server(hs, config, offer.hello, server_secret)
+    hs.info.early_data_accepted = early_data.is_accepted(hs, psk, suite, offer.hello, encrypted_extensions)
+    request = None
+    if psk is None:
+        request = yield from authenticate_server(hs, config, offer.hello, server_secret)
+    else:
+        recall_psk(hs, psk, with_key_exchange=shared_secret is not None)
+        yield from receive_finished(hs, server_secret)
 
     main_secret = handshake_secret.main_secret()
     through_server_finished = hs.transcript.digest()
     hs.install_read_key(suite, main_secret.server_traffic(through_server_finished))
+    if hs.info.early_data_accepted:
+        hs.send(EndOfEarlyData())
+        hs.install_write_key(suite, client_secret)
     if request is not None:
         yield from authenticate_client(hs, config, request)
     send_finished(hs, client_secret)
     hs.install_write_key(suite, main_secret.client_traffic(through_server_finished))
-    hs.info.keep_exporter(main_secret, through_server_finished)
+    hs.info.keep_secrets(main_secret, through_server_finished, hs.transcript.digest())
 
 
 def check_answer(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -> Suite:
@@ -115,8 +134,13 @@ def unsolicited(where: str, kind: int) -> PeerMisbehaved:
     )
 
 
-def retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Flow[tuple[Offer, ServerHello]]:
-    """Section 4.1.4: say hello again, with the share and the cookie that the server asks for."""
+def retry(
+    hs: Handshake, config: ClientConfig, offer: Offer, request: HelloRetryRequest, suite: Suite
+) -> Flow[tuple[Offer, ServerHello]]:
+    """Section 4.1.4: say hello again, with the share and the cookie that the server asks for.
+
+    Early data is lost with the first hello; PSKs that do not fit the suite go, the others are bound anew.
+    """
     from minitls.handshake.client import Offer, make_shares
 
     group: int | None = request.extensions.get(X.key_share)
@@ -147,10 +171,15 @@ def retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Flow[tuple
         extensions[X.cookie] = cookie
     hs.info.hello_retry = True
     hs.transcript.replace_by_message_hash()
-    if offer.hello.legacy_session_id:
+    if offer.has_early_data:
+        del extensions[X.early_data]
+        hs.drop_write_key()
+    elif offer.hello.legacy_session_id:
         hs.send_change_cipher_spec()
+    psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)
+    offer_psks(extensions, psks, config.clock())
     again = dataclasses.replace(offer.hello, extensions=extensions)
-    hs.send(again)
+    send_bound(hs, again, psks)
 
     server_hello = yield from expect(ServerHello)
     check_answer(again, server_hello)
@@ -165,15 +194,30 @@ def retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Flow[tuple
             rule="RFC 8446 4.1.4",
             reason="wrong_cipher_returned",
         )
-    return Offer(again, shares), server_hello
+    return Offer(again, shares, offer.remembered, psks), server_hello
 
 
-def exchange(hs: Handshake, offer: Offer, server_hello: ServerHello) -> bytes:
-    """Section 4.2.8: the server's share in one of the groups that we sent one for makes the shared secret."""
+def exchange(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: ServerHello, psk: Psk | None) -> bytes | None:
+    """Section 4.2.8: the server's share in one of the groups that we sent one for makes the shared secret.
+
+    None where the server wants to use the PSK alone, and we offered that.
+    """
     entry: KeyShareEntry | None = server_hello.extensions.get(X.key_share)
+    if entry is None and psk is not None and PskKeyExchangeMode.psk_ke in config.policy.psk_key_exchange_modes:
+        return None
+    if psk is not None and PskKeyExchangeMode.psk_dhe_ke not in config.policy.psk_key_exchange_modes:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            "the server answers a key exchange beside a PSK, and we offered psk_ke alone",
+            rule="RFC 8446 4.2.9",
+            reason="unexpected_key_share",
+        )
     if entry is None:
         raise PeerMisbehaved(
-            Alert.missing_extension, "ServerHello without key_share", rule="RFC 8446 9.2", reason="missing_key_share"
+            Alert.missing_extension if psk is None else Alert.illegal_parameter,
+            "ServerHello without key_share",
+            rule="RFC 8446 9.2" if psk is None else "RFC 8446 4.2.11",
+            reason="missing_key_share",
         )
     share = next((share for share in offer.shares if share.group.code == entry.group), None)
     if share is None:
@@ -217,11 +261,11 @@ def authenticate_server(
 ) -> Flow[CertificateRequest | None]:
     """Section 4.4: the server's chain, the proof that it has the key, its Finished; and whether it asks who we are."""
     request = None
-    message = yield from expect(CertificateRequest, Certificate)
-    if isinstance(message, CertificateRequest):
-        request = check_request(message)
-        message = yield from expect(Certificate)
-    assert isinstance(message, Certificate)
+    came = yield from expect_certificate(config, CertificateRequest)
+    if isinstance(came, CertificateRequest):
+        request = check_request(came)
+        came = yield from expect_certificate(config)
+    message = receive_certificate(config, came)
     if message.certificate_request_context:
         raise PeerMisbehaved(
             Alert.illegal_parameter, "the server's Certificate answers a request", rule="RFC 8446 4.4.2", reason="wrong_context"
@@ -267,4 +311,5 @@ def authenticate_client(hs: Handshake, config: ClientConfig, request: Certificat
         return
     hs.chosen("client_certificate", scheme.name, "the server asks for one, and can verify its key")
     hs.info.client_signature_scheme = scheme.name
-    yield from send_certificate(hs, CLIENT_CONTEXT, context, credential, scheme)
+    asked: dict[int, Any] = {X.compress_certificate: request.extensions.get(X.compress_certificate, ())}
+    yield from send_certificate(hs, config, CLIENT_CONTEXT, context, credential, scheme, asked)

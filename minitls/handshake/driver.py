@@ -7,8 +7,8 @@ ends at the waiting line.  It sends no alert and catches nothing: errors leave i
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 from minitls.config import ClientConfig, ServerConfig
 from minitls.crypto.schedule import TrafficSecret
@@ -17,7 +17,7 @@ from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake.flow import Expect, Flow, Question, Resolve
 from minitls.handshake.transcript import Transcript
 from minitls.info import ConnectionInfo
-from minitls.observe import ChainVerified, ChangeCipherSpecSeen, Chosen, KeyInstalled, MessageSeen
+from minitls.observe import ChainVerified, ChangeCipherSpecSeen, Chosen, DataSeen, KeyInstalled, MessageSeen
 from minitls.record.layer import RecordLayer
 from minitls.record.protection import Opening, Sealing
 from minitls.record.protection12 import Opening12, Sealing12
@@ -28,11 +28,12 @@ from minitls.wire.messages12 import MESSAGES_12, ChangeCipherSpec, HelloRequest
 from minitls.wire.numbers import ContentType
 
 EARLY_DATA_TO_SKIP = 64 * 1024
-"""Bytes of records dropped when a client sends 0-RTT data that we did not agree to: more than any ticket of ours allows."""
+"""Bytes of records dropped when a client sends 0-RTT data that we did not agree to, or twice what a ticket of ours allows."""
 
 ENDS_A_FLIGHT = (ClientHello, HelloRetryRequest)
 """What the peer says nothing more after until it is answered (RFC 8446 section 5.1), whether or not we change keys for it."""
 
+Offload: TypeAlias = Callable[..., Awaitable[Any]]
 C = TypeVar("C", ClientConfig, ServerConfig)
 
 
@@ -40,20 +41,26 @@ class Driver:
     """One handshake: :class:`~minitls.handshake.flow.Handshake` for the flow, ``receive`` and ``answer`` for the connection.
 
     ``question``: what the application was asked and has not answered; meanwhile the flow stands still.
-    ``done``: the flow came to its end.
+    ``offload``: computes in another thread, and gives what to await for it; None: everything is computed at once.
+    ``done``: the flow came to its end.  ``early_data``: for a client to send first; ``half_rtt``: a server may already send data.
     """
 
     __slots__ = (
         "_config",
+        "_early_data_left",
         "_expected",
         "_flight",
         "_flow",
         "_framing",
         "_hello_requested",
+        "_limit_later",
         "_messages",
+        "_offload",
         "_output",
         "_records",
         "done",
+        "early_data",
+        "half_rtt",
         "info",
         "question",
         "transcript",
@@ -67,11 +74,18 @@ class Driver:
         records: RecordLayer,
         framing: Framing,
         output: list[bytes],
+        early_data: bytes = b"",
+        offload: Offload | None = None,
     ) -> None:
         self.transcript = Transcript()
         self.info = info
         self.question: Question | None = None
         self.done = False
+        self.early_data = early_data
+        self._offload = offload
+        self.half_rtt = False
+        self._early_data_left: int | None = None
+        self._limit_later: int | None = None
         self._config: ClientConfig | ServerConfig = config
         self._records = records
         self._framing = framing
@@ -116,6 +130,22 @@ class Driver:
             self._advance(self._flow.throw, error)
         self._advance(self._flow.send, ChangeCipherSpec())
 
+    def receive_data(self, data: bytes) -> None:
+        """Application data in the middle of a handshake: early data, or a fault."""
+        if self._early_data_left is None:
+            raise PeerMisbehaved(
+                Alert.unexpected_message, "application data during the handshake", rule="RFC 8446 2", reason="unexpected_record"
+            )
+        self._early_data_left -= len(data)
+        if self._early_data_left < 0:
+            raise PeerMisbehaved(
+                Alert.unexpected_message,
+                "the client sends more early data than its ticket allows",
+                rule="RFC 8446 4.2.10",
+                reason="too_much_early_data",
+            )
+        self.info.keep_early_data(data)
+
     def answer(self, value: Any) -> None:
         """The application's answer to ``question``."""
         self._forget_question()
@@ -151,7 +181,10 @@ class Driver:
             wanted = resume(value)
             while isinstance(wanted, Resolve):
                 try:
-                    reply = wanted.ask(*wanted.args)
+                    if wanted.heavy and self._offload is not None:
+                        reply = self._offload(wanted.ask, *wanted.args)
+                    else:
+                        reply = wanted.ask(*wanted.args)
                 except Exception as error:
                     wanted = self._flow.throw(error)
                     continue
@@ -166,8 +199,9 @@ class Driver:
 
     # what the flow calls ----------------------------------------------------------------------------------------------
 
-    def send(self, message: Message) -> None:
-        raw = write_message(message)
+    def send(self, message: Message, raw: bytes | None = None) -> None:
+        if raw is None:
+            raw = write_message(message)
         self.transcript.add(raw)
         if isinstance(message, ClientHello) and not self.info.client_hello_raw:
             self.info.client_hello_raw = raw
@@ -206,6 +240,9 @@ class Driver:
 
     def install_read_key(self, suite: Suite, secret: TrafficSecret) -> None:
         check_boundary(self._framing)
+        self._early_data_left = None
+        if self._limit_later is not None:
+            self._records.max_receive, self._limit_later = self._limit_later, None
         self._records.opening = Opening(suite, secret)
         self._installed(False, suite, secret)
 
@@ -223,10 +260,30 @@ class Driver:
             self._config.observer(KeyInstalled(self._config.clock(), sent, key, suite))
 
     def limit_fragments(self, send: int, receive: int) -> None:
-        self._records.max_send, self._records.max_receive = send, receive
+        self._records.max_send = send
+        if self._early_data_left is None:
+            self._records.max_receive = receive
+        else:
+            self._limit_later = receive  # early data was on its way before the client could know
+
+    def drop_write_key(self) -> None:
+        self._records.sealing = None
+
+    def send_early_data(self) -> None:
+        self._output.append(self._records.write(ContentType.application_data, self.early_data))
+        if self._config.observer:
+            assert self._records.sealing is not None
+            self._config.observer(DataSeen(self._config.clock(), True, len(self.early_data), self._records.sealing.name))
+
+    def take_early_data(self, limit: int) -> None:
+        self._early_data_left = limit
+
+    def allow_half_rtt_data(self) -> None:
+        self.half_rtt = True
 
     def skip_early_data(self) -> None:
-        self._records.early_data_to_skip = EARLY_DATA_TO_SKIP
+        limit = getattr(self._config, "early_data", None) or 0
+        self._records.early_data_to_skip = max(EARLY_DATA_TO_SKIP, 2 * limit)
 
     def chosen(self, what: str, value: str, why: str) -> None:
         if self._config.observer:

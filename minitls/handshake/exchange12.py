@@ -13,9 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from minitls.config import OurPsk
 from minitls.crypto.ffdh import FieldKey
 from minitls.crypto.groups import GROUPS, FiniteField, KeyShare
-from minitls.errors import Alert, DecodeError, PeerMisbehaved
+from minitls.crypto.psk import ExternalPsk
+from minitls.errors import Alert, DecodeError, PeerIncompatible, PeerMisbehaved
 from minitls.wire.codec import Structure, opaque, parse, serialize, structure, wire
 from minitls.wire.messages12 import ServerDHParams, ServerECDHParams
 from minitls.wire.numbers import NamedGroup, ProtocolVersion, name_of
@@ -235,3 +237,17 @@ def psk_identity(exchange_keys: bytes) -> bytes:
     """Whom a ClientKeyExchange of a PSK suite says it is."""
     identity, _ = opaque(0, 2**16 - 1).read(exchange_keys, 0, len(exchange_keys))
     return identity
+
+
+def plain_psk(answer: OurPsk) -> tuple[bytes, bytes]:
+    """A client's identity and key for TLS 1.2.  Raises handshake_failure for none, and for one that is bound to TLS 1.3."""
+    if isinstance(answer, ExternalPsk) and not answer.imported:
+        return answer.identity, answer.key
+    if isinstance(answer, tuple):
+        return answer
+    raise PeerIncompatible(
+        Alert.handshake_failure,
+        "the server chose a PSK suite of TLS 1.2, and we have no key for it",
+        rule="RFC 9258 7",
+        reason="no_psk",
+    )

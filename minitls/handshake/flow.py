@@ -27,10 +27,11 @@ class Expect:
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Resume me with what the application answers; it may take its time."""
+    """Resume me with what the application answers; it may take its time.  ``heavy``: it may be asked in another thread."""
 
     ask: Callable[..., Any]
     args: tuple[Any, ...]
+    heavy: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,14 +65,23 @@ def resolve(ask: Callable[..., Any], *args: Any) -> Flow[Any]:
     return (yield Resolve(ask, args))
 
 
+def compute(ask: Callable[..., Any], *args: Any) -> Flow[Any]:
+    """Wait for a long computation of our own, which must not stall an event loop."""
+    return (yield Resolve(ask, args, heavy=True))
+
+
 class Handshake(Protocol):
-    """What a flow can do by itself.  ``transcript`` and ``info`` are its notes of what was said and what was agreed."""
+    """What a flow can do by itself.  ``transcript`` and ``info`` are its notes of what was said and what was agreed.
+
+    ``early_data``: what a client's application wants to say first.
+    """
 
     transcript: Transcript
     info: ConnectionInfo
+    early_data: bytes
 
-    def send(self, message: Message) -> None:
-        """Queue a handshake message, and add it to the transcript."""
+    def send(self, message: Message, raw: bytes | None = None) -> None:
+        """Queue a handshake message, and add it to the transcript.  ``raw``: its bytes, where they were needed before."""
 
     def send_change_cipher_spec(self) -> None:
         """Queue the record that middleboxes want to see (RFC 8446 appendix D.4)."""
@@ -93,6 +103,18 @@ class Handshake(Protocol):
 
     def limit_fragments(self, send: int, receive: int) -> None:
         """Protected records hold at most so many bytes from now on."""
+
+    def drop_write_key(self) -> None:
+        """Send plaintext again: the server asked for a second hello, and knows nothing of the early data's key."""
+
+    def send_early_data(self) -> None:
+        """Queue ``early_data``, under the key that is installed."""
+
+    def take_early_data(self, limit: int) -> None:
+        """Hand up application data as early data, at most so many bytes, until the next key to read with is installed."""
+
+    def allow_half_rtt_data(self) -> None:
+        """The application may send data from now on, though the client has not finished (RFC 8446 section 4.4.4)."""
 
     def skip_early_data(self) -> None:
         """Drop 0-RTT data that was sent to us unasked (RFC 8446 section 4.2.10), up to a limit."""

@@ -19,6 +19,7 @@ from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, Signa
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
+    from minitls.handshake.psk import Psk
 
 V = TypeVar("V")
 SHOWN = 16
@@ -39,11 +40,24 @@ def choose_version(offered: Sequence[int], policy: Policy) -> ProtocolVersion:
     )
 
 
-def choose_cipher_suite(offered: Sequence[int], policy: Policy) -> tuple[Suite, str]:
-    """The first of ours that the client offers (RFC 8446 section 4.1.1).  Raises handshake_failure."""
-    for code in policy.cipher_suites:
-        if code in offered and code in SUITES:
-            return SUITES[int(code)], "first of the server's that the client offers"
+def common_suites(offered: Sequence[int], policy: Policy) -> list[Suite]:
+    """TLS 1.3's suites that both have, ours first."""
+    return [SUITES[int(code)] for code in policy.cipher_suites if code in offered and code in SUITES]
+
+
+def choose_cipher_suite(offered: Sequence[int], policy: Policy, psk: Psk | None = None) -> tuple[Suite, str]:
+    """The session's, or the first of ours that the client offers and the PSK fits (RFC 8446 section 4.1.1).  Raises
+    handshake_failure.
+    """
+    common = common_suites(offered, policy)
+    if psk is not None:
+        common = [suite for suite in common if suite.hash_name == psk.hash_name]
+        before = psk.known.session.cipher_suite if psk.known is not None else None
+        for suite in common:
+            if suite.code == before:
+                return suite, "the session's"
+    for suite in common:
+        return suite, "first of the server's that the client offers"
     raise PeerIncompatible(
         Alert.handshake_failure,
         f"no common cipher suite: the client offers {_names(CipherSuite, offered)}",
@@ -236,9 +250,9 @@ def negotiate(client: ClientConfig, server: ServerConfig, server_name: str | Non
         group12 = None if choice.group is None else GROUPS[choice.group].name
         scheme12 = choice.scheme.name if choice.scheme is not None and choice.suite.key_exchange != "RSA" else None
         return Agreement(str(version), choice.suite.name, group12, scheme12, protocol, False, (why,))
+    protocol = choose_alpn(client.alpn or None, server.alpn)
     suite, suite_why = choose_cipher_suite(suites, theirs)
     group, retry, group_why = choose_group(groups, [int(g) for g in ours.key_shares or ()], theirs)
-    protocol = choose_alpn(client.alpn or None, server.alpn)
     _, scheme, credential_why = choose_credential(server.credentials, server_name, accepted, (), theirs)
     return Agreement(
         str(version),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from minitls.config import ClientAuth, ServerConfig
+from minitls.config import ClientAuth, ServerConfig, TheirPsk
+from minitls.crypto.psk import ExternalPsk
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.authenticate import PeerKey, verify_der_chain
@@ -13,7 +14,8 @@ from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, p
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import answer_limits
 from minitls.handshake.negotiate import Choice, choose_alpn, choose_suite12
-from minitls.handshake.resume12 import context_of, find_session, make_session, master_of, trusted_path
+from minitls.handshake.resume import Remembered, context_of, recall
+from minitls.handshake.resume12 import find_session, make_session, master_of
 from minitls.handshake.server13 import candidates
 from minitls.handshake.tls12 import (
     Hellos,
@@ -51,9 +53,9 @@ EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
 def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[None]:
     """Hello; certificate and key exchange; then ChangeCipherSpec and Finished both ways, the first words under keys."""
     check_hello(config, hello)
-    session = yield from find_session(hs, config, hello)
-    if session is not None:
-        yield from resume(hs, config, hello, session)
+    known = yield from find_session(hs, config, hello)
+    if known is not None:
+        yield from resume(hs, config, hello, known)
         return
     credentials = yield from candidates(hs, config, hello)
     choice = choose_suite12(
@@ -92,6 +94,7 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
     client_key_exchange = yield from expect(ClientKeyExchange)
     if isinstance(exchange, Psk):
         exchange.key = yield from find_psk(config, client_key_exchange.exchange_keys)
+        hs.info.psk_identity = psk_identity(client_key_exchange.exchange_keys)
     premaster = exchange.premaster(client_key_exchange.exchange_keys)
     hs.info.group = exchange.group
     master = master_secret(hs, config, hellos, premaster)
@@ -106,42 +109,42 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
     hs.info.tls_unique = yield from receive_finished(hs, master)
     made = make_session(hs, hellos, master, config.clock(), context=context_of(config), identity=b"")
     if give_ticket:
-        send_ticket(hs, config, made)
+        yield from send_ticket(hs, config, made)
     keys.write(hs)
     send_finished(hs, master)
     if session_id and config.session_cache is not None:
         yield from resolve(config.session_cache.put, session_id.hex(), made)
 
 
-def resume(hs: Handshake, config: ServerConfig, hello: ClientHello, session: Session) -> Flow[None]:
+def resume(hs: Handshake, config: ServerConfig, hello: ClientHello, known: Remembered) -> Flow[None]:
     """RFC 5246 figure 2: no certificate and no key exchange; our Finished comes first, and the client's ends the handshake."""
+    session = known.session
     suite = SUITES_12[session.cipher_suite]
     hs.chosen("session", "resumed", "the client has one of ours, and all it is bound to is as it was")
     hs.speak_tls12(suite.hash_name)
     hs.info.version = str(ProtocolVersion.TLSv1_2)
     hs.info.cipher_suite = suite.name
-    hs.info.resumed = True
-    hs.info.peer_chain = session.chain
-    hs.info.verified_chain = (yield from trusted_path(config, session.chain, None)) or ()
     renew = config.tickets is not None and bool(hello.extensions.get(X.session_ticket))
+    recall(hs, known, "ticket" if renew else "session_id")
     hellos = send_hello(hs, config, hello, suite, None, hello.legacy_session_id, ticket=renew)
     master = master_of(session)
     resumed_master(hs, config, hellos, master)
     keys = Keys(hellos, master)
     if renew:
-        send_ticket(hs, config, session)
+        yield from send_ticket(hs, config, session)
     keys.write(hs)
     hs.info.tls_unique = send_finished(hs, master)
     yield from keys.read(hs)
     yield from receive_finished(hs, master)
 
 
-def send_ticket(hs: Handshake, config: ServerConfig, session: Session) -> None:
+def send_ticket(hs: Handshake, config: ServerConfig, session: Session) -> Flow[None]:
     """RFC 5077 section 3.3: the session for the client to keep."""
     assert config.tickets is not None
-    left = max(0, int(session.created + session.lifetime - config.clock()))
-    ticket = config.tickets.seal(session.to_bytes())
-    hs.send(NewSessionTicket12(left, ticket if len(ticket) < 2**16 else b""))  # promised, and empty where a chain is too long
+    left = max(0, round(session.created / 1000 + session.lifetime - config.clock()))
+    ticket = yield from resolve(config.tickets.seal, session.to_bytes())
+    fits = ticket is not None and len(ticket) < 2**16  # else it stays empty, since it was promised: no key, or a long chain
+    hs.send(NewSessionTicket12(left, ticket if fits else b""))
 
 
 def check_hello(config: ServerConfig, hello: ClientHello) -> None:
@@ -288,10 +291,12 @@ def client_key(hs: Handshake, config: ServerConfig) -> Flow[PeerKey | None]:
     return None
 
 
-def find_psk(config: ServerConfig, exchange_keys: bytes) -> Flow[Any]:
+def find_psk(config: ServerConfig, exchange_keys: bytes) -> Flow[bytes]:
     """RFC 4279 section 2: the key of whom the client says it is."""
     assert config.psk is not None
-    key = yield from resolve(config.psk, psk_identity(exchange_keys))
+    key: TheirPsk = yield from resolve(config.psk, psk_identity(exchange_keys))
+    if isinstance(key, ExternalPsk):
+        key = None if key.imported else key.key
     if key is None:
         raise PeerIncompatible(
             Alert.unknown_psk_identity,

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minitls.config import ClientAuth, Danger, ServerConfig
 from minitls.crypto.groups import Group
-from minitls.crypto.schedule import EarlySecret, TrafficSecret
+from minitls.crypto.schedule import EarlySecret
 from minitls.crypto.signatures import CLIENT_CONTEXT, SERVER_CONTEXT
 from minitls.crypto.suites import Suite
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
+from minitls.handshake import early_data
 from minitls.handshake.authenticate import (
+    expect_certificate,
+    receive_certificate,
     receive_finished,
     receive_proof,
     send_certificate,
     send_finished,
     verify_chain,
 )
+from minitls.handshake.compression import asked_for
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import answer_limits
-from minitls.handshake.negotiate import choose_alpn, choose_cipher_suite, choose_credential, choose_group, offered_schemes
+from minitls.handshake.negotiate import (
+    choose_alpn,
+    choose_cipher_suite,
+    choose_credential,
+    choose_group,
+    common_suites,
+    offered_schemes,
+)
+from minitls.handshake.psk import Psk, check_binder, choose_mode, choose_psk, recall_psk
+from minitls.handshake.resume13 import send_tickets, tickets_wanted
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import HELLO_RETRY_REQUEST_RANDOM, ClientHello, HelloRetryRequest, ServerHello
-from minitls.wire.messages import Certificate, CertificateRequest, EncryptedExtensions
+from minitls.wire.messages import CertificateRequest, EncryptedExtensions, EndOfEarlyData
 from minitls.wire.numbers import ExtensionType as X
-from minitls.wire.numbers import ProtocolVersion, SignatureScheme
+from minitls.wire.numbers import ProtocolVersion, PskKeyExchangeMode, SignatureScheme
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
@@ -36,63 +50,125 @@ _MAY_CHANGE = frozenset({X.early_data, X.pre_shared_key, X.padding})
 """What a second ClientHello may have otherwise than the first, besides what it was asked for (section 4.1.2)."""
 
 
-def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[None]:
-    """Hello and key share, then all under keys: parameters, authentication, Finished both ways."""
-    check_hello(hello)
-    if X.early_data in hello.extensions:
-        hs.skip_early_data()
-    suite, why = choose_cipher_suite(hello.cipher_suites, config.policy)
-    hs.transcript.use(suite.hash_name)
-    hs.chosen("cipher_suite", suite.name, why)
-    groups = hello.extensions[X.supported_groups]
-    group, ask_again, why = choose_group(groups, [entry.group for entry in hello.extensions[X.key_share]], config.policy)
-    hs.chosen("group", group.name, why)
-    if ask_again or config.send_cookie:
-        hello = yield from retry(hs, config, hello, suite, group, ask_again)
-    server_share, shared_secret = group.encapsulate(share_in(hello, group))
-    protocol = choose_alpn(hello.alpn if X.application_layer_protocol_negotiation in hello.extensions else None, config.alpn)
-    credential, scheme = yield from select_credential(hs, config, hello)
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a handshake will be, decided before we say a word.
 
-    hs.send(
-        ServerHello(
-            legacy_version=ProtocolVersion.TLSv1_2,
-            random=config.random(32),
-            legacy_session_id_echo=hello.legacy_session_id,
-            cipher_suite=suite.code,
-            legacy_compression_method=0,
-            extensions=Extensions(
-                {X.supported_versions: ProtocolVersion.TLSv1_3, X.key_share: KeyShareEntry(group.code, server_share)}
-            ),
-        )
-    )
-    if hello.legacy_session_id and not hs.info.hello_retry:
-        hs.send_change_cipher_spec()
-    handshake_secret = EarlySecret(suite.hash_name).handshake_secret(shared_secret)
+    ``hello``: the one that counts, the second if there are two.  ``group``: None where the PSK is used alone; ``psk``: None where
+    we show a certificate; ``early``: the client's early data is taken.
+    """
+
+    hello: ClientHello
+    suite: Suite
+    group: Group | None
+    psk: Psk | None
+    protocol: str | None
+    early: bool
+
+
+def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> Flow[None]:
+    """Hello and key share, then all under keys: parameters, authentication, Finished both ways; tickets."""
+    terms = yield from agree(hs, config, first_hello)
+    hello, suite, psk = terms.hello, terms.suite, terms.psk
+    early_secret = EarlySecret(suite.hash_name) if psk is None else psk.secret
+    credential = None if psk is not None else (yield from select_credential(hs, config, hello))
+    if terms.early:
+        hs.install_read_key(suite, early_secret.client_traffic(hs.transcript.digest()))
+        hs.take_early_data(config.early_data or 0)
+
+    shared_secret = send_hello(hs, config, terms)
+    handshake_secret = early_secret.handshake_secret(shared_secret)
     through_hello = hs.transcript.digest()
     client_secret = handshake_secret.client_traffic(through_hello)
     server_secret = handshake_secret.server_traffic(through_hello)
-    hs.install_read_key(suite, client_secret)
+    if not terms.early:
+        hs.install_read_key(suite, client_secret)
     hs.install_write_key(suite, server_secret)
-    hs.info.version = str(ProtocolVersion.TLSv1_3)
-    hs.info.cipher_suite = suite.name
-    hs.info.group = group.name
-    hs.info.alpn_protocol = protocol
-    hs.info.signature_scheme = scheme.name
 
-    extensions = answers(hello, credential, hs.info.server_name, protocol)
+    tickets = tickets_wanted(config, hello, hs.info)
+    extensions = answers(hs, terms, credential, tickets)
     hs.limit_fragments(*answer_limits(config, hello.extensions, extensions, tls13=True))
     hs.send(EncryptedExtensions(extensions))
-    if config.client_auth is not ClientAuth.none:
+    client_asked = credential is not None and config.client_auth is not ClientAuth.none
+    if client_asked:
         hs.send(certificate_request(config))
-    yield from send_certificate(hs, SERVER_CONTEXT, b"", credential, scheme, hello.extensions)
+    if credential is not None:
+        yield from send_certificate(hs, config, SERVER_CONTEXT, b"", *credential, hello.extensions)
     send_finished(hs, server_secret)
     main_secret = handshake_secret.main_secret()
     through_server_finished = hs.transcript.digest()
     hs.install_write_key(suite, main_secret.server_traffic(through_server_finished))
 
-    yield from authenticate_client(hs, config, client_secret)
+    if terms.early:
+        hs.allow_half_rtt_data()
+        yield from expect(EndOfEarlyData)
+        hs.install_read_key(suite, client_secret)
+    if client_asked:
+        yield from authenticate_client(hs, config)
+    yield from receive_finished(hs, client_secret)
     hs.install_read_key(suite, main_secret.client_traffic(through_server_finished))
-    hs.info.keep_exporter(main_secret, through_server_finished)
+    hs.info.keep_secrets(main_secret, through_server_finished, hs.transcript.digest())
+    yield from send_tickets(hs, config, tickets)
+
+
+def agree(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[Terms]:
+    """Section 4.1.1: suite, group and PSK, which depend on each other; with a second hello, if that is what it takes."""
+    check_hello(hello)
+    protocol = choose_alpn(hello.alpn if X.application_layer_protocol_negotiation in hello.extensions else None, config.alpn)
+    hashes = {suite.hash_name for suite in common_suites(hello.cipher_suites, config.policy)}
+    psk = yield from choose_psk(hs, config, hello, protocol, hashes)
+    suite, why = choose_cipher_suite(hello.cipher_suites, config.policy, psk)
+    hs.transcript.use(suite.hash_name)
+    hs.chosen("cipher_suite", suite.name, why)
+    group, ask_again = key_exchange(hs, config, hello, psk)
+    if ask_again or config.send_cookie:
+        early_data.skip(hs, hello)
+        hello = yield from retry(hs, config, hello, suite, group, ask_again)
+        psk = yield from choose_psk(hs, config, hello, protocol, {suite.hash_name})
+        if group is None and psk is None:
+            raise PeerMisbehaved(
+                Alert.illegal_parameter,
+                "the second ClientHello has not the PSK of the first",
+                rule="RFC 8446 4.1.2",
+                reason="second_client_hello_mismatch",
+            )
+    early = False
+    if psk is not None:
+        check_binder(hs, hello, psk)
+        recall_psk(hs, psk, with_key_exchange=group is not None)
+    if not hs.info.hello_retry:
+        early = yield from early_data.accept(hs, config, hello, psk, suite)
+    hs.info.version = str(ProtocolVersion.TLSv1_3)
+    hs.info.cipher_suite = suite.name
+    hs.info.group = None if group is None else group.name
+    hs.info.alpn_protocol = protocol
+    hs.info.early_data_accepted = early
+    return Terms(hello, suite, group, psk, protocol, early)
+
+
+def send_hello(hs: Handshake, config: ServerConfig, terms: Terms) -> bytes | None:
+    """ServerHello; gives the shared secret, None where there is no key exchange."""
+    extensions = Extensions({X.supported_versions: ProtocolVersion.TLSv1_3})
+    shared_secret = None
+    if terms.group is not None:
+        server_share, shared_secret = terms.group.encapsulate(share_in(terms.hello, terms.group))
+        extensions[X.key_share] = KeyShareEntry(terms.group.code, server_share)
+    if terms.psk is not None:
+        extensions[X.pre_shared_key] = terms.psk.index
+    session_id = terms.hello.legacy_session_id
+    hs.send(
+        ServerHello(
+            legacy_version=ProtocolVersion.TLSv1_2,
+            random=config.random(32),
+            legacy_session_id_echo=session_id,
+            cipher_suite=terms.suite.code,
+            legacy_compression_method=0,
+            extensions=extensions,
+        )
+    )
+    if session_id and not hs.info.hello_retry:
+        hs.send_change_cipher_spec()
+    return shared_secret
 
 
 def check_hello(hello: ClientHello) -> None:
@@ -102,7 +178,10 @@ def check_hello(hello: ClientHello) -> None:
         raise PeerMisbehaved(
             Alert.illegal_parameter, "ClientHello offers compression", rule="RFC 8446 4.1.2", reason="invalid_compression_list"
         )
-    for needed in (X.supported_groups, X.key_share, X.signature_algorithms):
+    needs: tuple[X, ...] = (X.supported_groups, X.key_share, X.signature_algorithms)
+    if X.pre_shared_key in extensions:  # a PSK may do without a key exchange and certificates
+        needs = needs[:2] if X.key_share in extensions or X.supported_groups in extensions else ()
+    for needed in needs:
         if needed not in extensions:
             raise PeerMisbehaved(
                 Alert.missing_extension,
@@ -110,8 +189,8 @@ def check_hello(hello: ClientHello) -> None:
                 rule="RFC 8446 9.2",
                 reason="missing_key_share" if needed is X.key_share else "missing_extension",
             )
-    shared = [entry.group for entry in extensions[X.key_share]]
-    if len(set(shared)) != len(shared) or not set(shared) <= set(extensions[X.supported_groups]):
+    shared = [entry.group for entry in extensions.get(X.key_share, ())]
+    if len(set(shared)) != len(shared) or not set(shared) <= set(extensions.get(X.supported_groups, ())):
         raise PeerMisbehaved(
             Alert.illegal_parameter,
             "key_share has a group twice, or one that supported_groups does not have",
@@ -120,6 +199,27 @@ def check_hello(hello: ClientHello) -> None:
         )
     if X.pre_shared_key in extensions:
         check_pre_shared_key(extensions)
+    elif X.early_data in extensions:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter, "early_data without pre_shared_key", rule="RFC 8446 4.2.10", reason="unexpected_early_data"
+        )
+
+
+def key_exchange(hs: Handshake, config: ServerConfig, hello: ClientHello, psk: Psk | None) -> tuple[Group | None, bool]:
+    """The group, and whether the client must be asked for a share in it; None where the PSK is used alone (section 4.2.9)."""
+    if psk is not None and choose_mode(hello, config.policy) is PskKeyExchangeMode.psk_ke:
+        return None, False
+    if X.key_share not in hello.extensions:
+        raise PeerIncompatible(
+            Alert.unknown_psk_identity,
+            "the client offers a PSK and nothing else, and nobody here knows it",
+            rule="RFC 8446 4.2.11",
+            reason="unknown_psk_identity",
+        )
+    groups = hello.extensions[X.supported_groups]
+    group, ask_again, why = choose_group(groups, [entry.group for entry in hello.extensions[X.key_share]], config.policy)
+    hs.chosen("group", group.name, why)
+    return group, ask_again
 
 
 def check_pre_shared_key(extensions: Extensions) -> None:
@@ -149,12 +249,12 @@ def check_pre_shared_key(extensions: Extensions) -> None:
 
 
 def retry(
-    hs: Handshake, config: ServerConfig, hello: ClientHello, suite: Suite, group: Group, ask_again: bool
+    hs: Handshake, config: ServerConfig, hello: ClientHello, suite: Suite, group: Group | None, ask_again: bool
 ) -> Flow[ClientHello]:
     """Section 4.1.4: ask for a second hello, with a share in the group that we chose; it must otherwise be the first."""
     hs.info.hello_retry = True
     extensions = Extensions({X.supported_versions: ProtocolVersion.TLSv1_3})
-    if ask_again:
+    if ask_again and group is not None:
         extensions[X.key_share] = group.code
     cookie = config.random(32) if config.send_cookie else None
     if cookie is not None:
@@ -173,17 +273,17 @@ def retry(
     if hello.legacy_session_id:
         hs.send_change_cipher_spec()
     again = yield from expect(ClientHello)
-    check_hello(again)
-    check_same(hello, again, _MAY_CHANGE | extensions.keys() - {X.supported_versions})
     if X.early_data in again.extensions:
         raise PeerMisbehaved(
             Alert.illegal_parameter, "early_data after HelloRetryRequest", rule="RFC 8446 4.1.2", reason="unexpected_early_data"
         )
+    check_hello(again)
+    check_same(hello, again, _MAY_CHANGE | extensions.keys() - {X.supported_versions})
     if cookie is not None and not hmac.compare_digest(again.extensions.get(X.cookie, b""), cookie):
         raise PeerMisbehaved(
             Alert.illegal_parameter, "the client does not return our cookie", rule="RFC 8446 4.2.2", reason="wrong_cookie"
         )
-    if ask_again and [entry.group for entry in again.extensions[X.key_share]] != [group.code]:
+    if ask_again and group and [entry.group for entry in again.extensions.get(X.key_share, ())] != [group.code]:
         raise PeerMisbehaved(
             Alert.illegal_parameter,
             f"the second ClientHello does not have just the share in {group.name} that we asked for",
@@ -235,6 +335,20 @@ def candidates(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[
 def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[tuple[Credential, SignatureScheme]]:
     """Section 4.4.2.2: the credential that fits the client best, and the scheme to prove it with."""
     credentials = yield from candidates(hs, config, hello)
+    if not credentials:
+        raise PeerIncompatible(
+            Alert.unknown_psk_identity,
+            "we have no certificate, and the client offers no PSK that we know",
+            rule="RFC 8446 4.2.11",
+            reason="unknown_psk_identity",
+        )
+    if X.signature_algorithms not in hello.extensions:
+        raise PeerIncompatible(
+            Alert.missing_extension,
+            "nobody here knows the client's PSK, and it accepts no certificate",
+            rule="RFC 8446 9.2",
+            reason="missing_extension",
+        )
     authorities = hello.extensions.get(X.certificate_authorities, ())
     schemes = hello.extensions[X.signature_algorithms]
     in_certificates = hello.extensions.get(X.signature_algorithms_cert)
@@ -242,16 +356,21 @@ def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -
         credentials, hs.info.server_name, schemes, authorities, config.policy, in_certificates=in_certificates
     )
     hs.chosen("certificate", scheme.name, why)
+    hs.info.signature_scheme = scheme.name
     return credential, scheme
 
 
-def answers(hello: ClientHello, credential: Credential, server_name: str | None, protocol: str | None) -> Extensions:
+def answers(hs: Handshake, terms: Terms, credential: tuple[Credential, SignatureScheme] | None, tickets: int) -> Extensions:
     """EncryptedExtensions (section 4.3.1): what we have to say to the client's extensions."""
     extensions = Extensions()
-    if server_name is not None and credential.matches(server_name):
+    if hs.info.server_name is not None and credential is not None and credential[0].matches(hs.info.server_name):
         extensions[X.server_name] = None  # "we used it" (RFC 6066 section 3)
-    if protocol is not None:
-        extensions[X.application_layer_protocol_negotiation] = (protocol.encode("ascii"),)
+    if terms.protocol is not None:
+        extensions[X.application_layer_protocol_negotiation] = (terms.protocol.encode("ascii"),)
+    if terms.early:
+        extensions[X.early_data] = None
+    if X.ticket_request in terms.hello.extensions:
+        extensions[X.ticket_request] = tickets
     return extensions
 
 
@@ -265,29 +384,29 @@ def certificate_request(config: ServerConfig) -> CertificateRequest:
         extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes))
     if config.trust is not None and config.verify is not Danger.accept_any_certificate and config.trust.subjects:
         extensions[X.certificate_authorities] = config.trust.subjects
+    if compression := asked_for(config):
+        extensions[X.compress_certificate] = compression
     return CertificateRequest(b"", extensions)
 
 
-def authenticate_client(hs: Handshake, config: ServerConfig, client_secret: TrafficSecret) -> Flow[None]:
-    """Section 4.4: the client's chain and proof, where we asked for them, and its Finished always."""
-    if config.client_auth is not ClientAuth.none:
-        message = yield from expect(Certificate)
-        if message.certificate_request_context:
-            raise PeerMisbehaved(
-                Alert.illegal_parameter,
-                "the client's Certificate answers another request",
-                rule="RFC 8446 4.4.2",
-                reason="wrong_context",
-            )
-        if message.certificate_list:
-            key = yield from verify_chain(hs, config, message)
-            scheme = yield from receive_proof(hs, CLIENT_CONTEXT, key, tuple(map(int, config.policy.signature_schemes)))
-            hs.info.client_signature_scheme = scheme.name
-        elif config.client_auth is ClientAuth.require:
-            raise PeerIncompatible(
-                Alert.certificate_required,
-                "the client has no certificate, and we require one",
-                rule="RFC 8446 4.4.2.4",
-                reason="certificate_required",
-            )
-    yield from receive_finished(hs, client_secret)
+def authenticate_client(hs: Handshake, config: ServerConfig) -> Flow[None]:
+    """Section 4.4: the client's chain and the proof that it has the key, or that it has none to show."""
+    message = receive_certificate(config, (yield from expect_certificate(config)))
+    if message.certificate_request_context:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            "the client's Certificate answers another request",
+            rule="RFC 8446 4.4.2",
+            reason="wrong_context",
+        )
+    if message.certificate_list:
+        key = yield from verify_chain(hs, config, message)
+        scheme = yield from receive_proof(hs, CLIENT_CONTEXT, key, tuple(map(int, config.policy.signature_schemes)))
+        hs.info.client_signature_scheme = scheme.name
+    elif config.client_auth is ClientAuth.require:
+        raise PeerIncompatible(
+            Alert.certificate_required,
+            "the client has no certificate, and we require one",
+            rule="RFC 8446 4.4.2.4",
+            reason="certificate_required",
+        )

@@ -57,10 +57,22 @@ class Transcript:
         self._last = b""
         return self._hash.digest()
 
-    def before_last(self) -> bytes:
-        """Over all messages but the last one added."""
+    def before_last(self, partial: bytes = b"") -> bytes:
+        """Over all messages but the last one added; ``partial``: and over so much of it."""
         assert self._hash is not None
-        return self._hash.digest()
+        if not partial:
+            return self._hash.digest()
+        running = self._hash.copy()
+        running.update(partial)
+        return running.digest()
+
+    def through(self, hash_name: str, partial: bytes = b"") -> bytes:
+        """Over all messages, and ``partial`` of the next one, by a hash that is not settled yet."""
+        if self._hash is None:
+            return hashlib.new(hash_name, self._waiting + self._last + partial).digest()
+        running = self._hash.copy()
+        running.update(self._last + partial)
+        return running.digest()
 
     def replace_by_message_hash(self) -> None:
         """All but the last message becomes the synthetic message_hash, when that last one is a HelloRetryRequest (section

@@ -78,7 +78,7 @@ class RecordLayer:
             return None
         self.started = True
         if self.early_data_to_skip and kind == ContentType.application_data and not self._opens(header, view[body:end]):
-            self.early_data_to_skip = max(0, self.early_data_to_skip - length)
+            self.early_data_to_skip = max(0, self.early_data_to_skip - HEADER - length)
             return end, ContentType.invalid, b""
         if protected:
             assert self.opening is not None

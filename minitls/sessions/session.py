@@ -5,17 +5,21 @@ from __future__ import annotations
 from minitls.errors import DecodeError
 from minitls.wire.codec import Structure, opaque, parse, serialize, structure, uint8, uint16, uint32, uint64, vector, wire
 
-FORMAT = 1
+FORMAT = 2
+MAX_LIFETIME = 7 * 24 * 3600
+"""Seconds that a session may be resumed for, however often it is renewed (RFC 8446 section 4.6.1)."""
 
 
 @structure
 class Session(Structure):
     """What is remembered of a connection.
 
-    ``secret``: TLS 1.2's master secret.  ``extended``: whether it is an extended one (RFC 7627).  ``created``: seconds since the
-    epoch; ``lifetime``: seconds.  ``context``: a digest of what the server's configuration asks of clients.  ``identity``: a digest
-    of the client's own certificate.  ``chain``: the peer's, DER, leaf first.  ``session_id`` and ``ticket``: by which the client
-    asks for it.
+    ``secret``: TLS 1.3's PSK, TLS 1.2's master secret.  ``extended``: whether the latter is an extended one (RFC 7627).
+    ``authenticated``, ``created``: when the peers proved who they are, and when this session was made of that, in milliseconds
+    since the epoch; ``lifetime``: seconds from ``created``.  ``context``: a digest of what the server's configuration asks of
+    clients.  ``identity``: a digest of the client's own certificate.  ``chain``: the peer's, DER, leaf first.  ``session_id`` and
+    ``ticket``: by which the client asks for it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data
+    that the server takes, for ``alpn`` (both TLS 1.3's).
     """
 
     format: int = wire(uint8)
@@ -23,14 +27,18 @@ class Session(Structure):
     cipher_suite: int = wire(uint16)
     secret: bytes = wire(opaque(1, 2**8 - 1))
     extended: int = wire(uint8)
+    authenticated: int = wire(uint64)
     created: int = wire(uint64)
     lifetime: int = wire(uint32)
     server_name: bytes = wire(opaque(0, 2**8 - 1))
+    alpn: bytes = wire(opaque(0, 2**8 - 1))
     context: bytes = wire(opaque(0, 32))
     identity: bytes = wire(opaque(0, 32))
     chain: tuple[bytes, ...] = wire(vector(opaque(1, 2**24 - 1), 0, 2**24 - 1))
     session_id: bytes = wire(opaque(0, 32))
     ticket: bytes = wire(opaque(0, 2**16 - 1))
+    age_add: int = wire(uint32)
+    max_early_data: int = wire(uint32)
 
     def __repr__(self) -> str:
         return f"<Session with {self.server_name.decode('ascii', 'backslashreplace') or 'nobody in particular'}>"
@@ -48,5 +56,6 @@ class Session(Structure):
         return session
 
     def alive(self, now: float) -> bool:
-        """Whether it may be resumed at this time."""
-        return self.created - 1 <= now < self.created + self.lifetime
+        """Whether it may be resumed at this time, seconds since the epoch."""
+        age = now - self.created / 1000
+        return -1 <= age < self.lifetime and now - self.authenticated / 1000 < MAX_LIFETIME

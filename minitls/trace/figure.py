@@ -1,4 +1,4 @@
-"""The RFC's message-flow figure (RFC 8446 figures 1 to 3, RFC 5246 figures 1 and 2), drawn from a run.
+"""The RFC's message-flow figure (RFC 8446 figures 1 to 4, RFC 5246 figures 1 and 2), drawn from a run.
 
 The client on the left, the server on the right, whoever watched; an arrow where a flight ends.  No times and no sizes: the same
 handshake gives the same drawing.
@@ -6,13 +6,13 @@ handshake gives the same drawing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, MessageSeen, Observation
-from minitls.wire.hello import Message, ServerHello
-from minitls.wire.messages import Certificate, CertificateVerify, KeyUpdate
+from minitls.wire.hello import ClientHello, Message, ServerHello
+from minitls.wire.messages import Certificate, CertificateVerify, Finished, KeyUpdate
 from minitls.wire.messages12 import (
     Certificate12,
     CertificateRequest12,
@@ -27,6 +27,7 @@ LEFT = 31
 """The column where arrows begin."""
 WIDTH = 72
 TO_SERVER, TO_CLIENT, BOTH_WAYS = "-------->", "<--------", "<------->"
+EARLY_DATA = "(Application Data)"
 
 NOTEWORTHY = (
     X.server_name,
@@ -98,11 +99,13 @@ def figure(observations: Iterable[Observation], role: Literal["client", "server"
 def _flights(observations: Iterable[Observation], role: Literal["client", "server"]) -> list[_Flight]:
     """What was seen, grouped by who spoke.
 
-    ChangeCipherSpec crosses the other side's messages: as RFC 8446 appendix D.4 has it, a server's is drawn behind its first
-    message, and a client's in front of its second flight.
+    ChangeCipherSpec and early data cross the other side's messages.  As RFC 8446 appendix D.4 has it, a server's ChangeCipherSpec
+    is drawn behind its first message, and a client's in front of its second flight, or between its hello and its early data.
     """
     flights: list[_Flight] = []
     waiting: list[str] = []
+    first: _Flight | None = None  # the client's first, where early data belongs to it
+    finished = False  # the client
     for seen in observations:
         if not isinstance(seen, (MessageSeen, ChangeCipherSpecSeen, AlertSeen, DataSeen)):
             continue
@@ -110,13 +113,20 @@ def _flights(observations: Iterable[Observation], role: Literal["client", "serve
         last = flights[-1] if flights else None
         if isinstance(seen, ChangeCipherSpecSeen):
             before = next((f for f in reversed(flights) if not f.from_client and not f.data), None)
-            if from_client or before is None:
+            if from_client and first is not None:
+                first.lines.append("ChangeCipherSpec")
+            elif from_client or before is None:
                 waiting.append("ChangeCipherSpec")
             else:
                 before.lines.append("ChangeCipherSpec")
+        elif isinstance(seen, DataSeen) and _is_early(seen.key) and first is not None:
+            if EARLY_DATA not in first.lines:
+                first.lines.append(EARLY_DATA)
         elif isinstance(seen, DataSeen):
             text = _protected("Application Data", seen.key)
-            if last is None or not last.data:
+            if last is not None and not from_client and not finished:
+                last.lines.append(text)  # before the client has finished: half-RTT data
+            elif last is None or not last.data:
                 flights.append(_Flight(from_client, [text], data=True))
             elif last.from_client != from_client:
                 last.reply = text
@@ -126,7 +136,10 @@ def _flights(observations: Iterable[Observation], role: Literal["client", "serve
             if from_client:
                 last.lines += waiting
                 waiting = []
+                finished = finished or (isinstance(seen, MessageSeen) and isinstance(seen.message, Finished))
             last.lines += _describe(seen)
+            if first is None and isinstance(seen, MessageSeen) and X.early_data in _extensions(seen):
+                first = last if isinstance(seen.message, ClientHello) else None
     if waiting:
         flights.append(_Flight(True, waiting))
     return flights
@@ -163,8 +176,7 @@ def _describe_12(seen: MessageSeen | AlertSeen) -> Iterator[str]:
             text += "*"
     yield f"{{{text}}}" if seen.key else text
     if isinstance(seen, MessageSeen):
-        present = getattr(seen.message, "extensions", {})
-        yield from (f"+ {X(kind).name}" for kind in (*NOTEWORTHY, *NOTEWORTHY_12) if kind in present)
+        yield from (f"+ {X(kind).name}" for kind in (*NOTEWORTHY, *NOTEWORTHY_12) if kind in _extensions(seen))
 
 
 def _describe(seen: MessageSeen | AlertSeen) -> Iterator[str]:
@@ -173,8 +185,15 @@ def _describe(seen: MessageSeen | AlertSeen) -> Iterator[str]:
         yield _protected(f"Alert: {seen.name}", seen.key)
         return
     yield _protected(_name(seen.message), seen.key)
-    present = getattr(seen.message, "extensions", {})
-    yield from (f"+ {X(kind).name}" for kind in NOTEWORTHY if kind in present)
+    yield from (f"+ {X(kind).name}" for kind in NOTEWORTHY if kind in _extensions(seen))
+
+
+def _extensions(seen: MessageSeen) -> Container[int]:
+    return getattr(seen.message, "extensions", ())
+
+
+def _is_early(key: str) -> bool:
+    return "EARLY" in key
 
 
 def _name(message: Message) -> str:
@@ -189,7 +208,7 @@ def _protected(text: str, key: str) -> str:
     """In the RFC's brackets, by the key log name of the secret; with N where keys were updated."""
     if not key:
         return text
-    if "EARLY" in key:
+    if _is_early(key):
         return f"({text})"
     if "HANDSHAKE" in key:
         return f"{{{text}}}"

@@ -18,8 +18,12 @@ from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Chos
 from minitls.trace.cards import card
 from minitls.trace.recording import Entry, Recording, TcpClosed, TcpOpened, WireSeen
 from minitls.trace.values import name_of_message, plain
+from minitls.wire.messages import NewSessionTicket
+from minitls.wire.messages12 import NewSessionTicket12
+from minitls.wire.numbers import ExtensionType
 
 SCHEMA = "minitls/1"
+TICKETS: tuple[type[NewSessionTicket | NewSessionTicket12], ...] = (NewSessionTicket, NewSessionTicket12)
 
 
 def document(
@@ -40,6 +44,7 @@ def document(
         "connection": None if info is None else connection(info),
         "peer_chain": [certificate(der) for der in _peer_chain(info, error)],
         "verified_chain": [certificate(der) for der in (info.verified_chain if info else ())],
+        "tickets": [ticket(message) for kind in TICKETS for _, message in recording.messages(kind)],
         "bytes": {"sent": recording.bytes_on_wire(sent=True), "received": recording.bytes_on_wire(sent=False)},
         "trace": [entry for seen in recording.timeline if (entry := _entry(seen, recording.started)) is not None],
     }
@@ -80,10 +85,24 @@ def connection(info: ConnectionInfo) -> dict[str, Any]:
         "verified": bool(info.verified_chain),
         "hello_retry": info.hello_retry,
         "resumed": info.resumed,
+        "resumption": info.resumption,
+        "authenticated": info.authenticated,
+        "psk_identity": None if info.psk_identity is None else info.psk_identity.hex(),
         "early_data_accepted": info.early_data_accepted,
         "ech_accepted": info.ech_accepted,
         "ja4": info.client_hello.ja4 if info.client_hello_raw else None,
         "handshake_seconds": info.timing.handshake,
+    }
+
+
+def ticket(message: NewSessionTicket | NewSessionTicket12) -> dict[str, Any]:
+    """A ticket for another time, as it was given."""
+    if isinstance(message, NewSessionTicket12):
+        return {"lifetime_seconds": message.ticket_lifetime_hint or None, "max_early_data": 0, "ticket": message.ticket.hex()}
+    return {
+        "lifetime_seconds": message.ticket_lifetime,
+        "max_early_data": message.extensions.get(ExtensionType.early_data, 0),
+        "ticket": message.ticket.hex(),
     }
 
 

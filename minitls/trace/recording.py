@@ -22,6 +22,8 @@ from minitls.wire.numbers import ContentType
 
 Role: TypeAlias = Literal["client", "server"]
 RECORD_HEADER = 5
+OVERHEAD = 17
+"""What a TLS 1.3 record has besides data, without padding: its type, and the tag of most AEADs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,11 @@ class Recording:
         """When the first thing happened, by the configuration's clock."""
         return self.timeline[0].at if self.timeline else 0.0
 
+    def forget(self) -> None:
+        """Begin anew, with another connection."""
+        for kept in (self.timeline, self.data, self.secrets):
+            kept.clear()
+
     def by_client(self, entry: Directed) -> bool:
         """Whether the client did it."""
         return entry.sent == (self.role == "client")
@@ -128,10 +135,12 @@ class Recording:
         at = next(index for index, entry in enumerate(self.timeline) if entry is data)
         if data.sent:
             after = (entry.data for entry in self.timeline[at:] if isinstance(entry, WireSeen) and entry.sent)
-            return next(records(next(after, b"")), None)
-        before = b"".join(entry.data for entry in self.timeline[:at] if isinstance(entry, WireSeen) and not entry.sent)
-        protected = [record for record in records(before) if record[0] == ContentType.application_data]
-        return protected[-1] if protected else None
+            stream = next(after, b"")
+        else:
+            stream = b"".join(entry.data for entry in self.timeline[:at] if isinstance(entry, WireSeen) and not entry.sent)
+        protected = [record for record in records(stream) if record[0] == ContentType.application_data]
+        fitting = [record for record in protected if len(record) == RECORD_HEADER + data.size + OVERHEAD]
+        return next(iter(fitting[:: 1 if data.sent else -1] or protected[-1:]), None)
 
 
 def records(stream: bytes) -> Iterator[bytes]:

@@ -1,21 +1,20 @@
 """A run told step by step, as to a newcomer.  Nothing is told that did not happen, and every value is the run's own.
 
-:func:`tell` makes :class:`Step` objects; how they look is up to who shows them.  All texts in them are harmless
-(:func:`minitls.trace.values.safe`).
+:func:`tell` makes :class:`~minitls.trace.steps.Step` objects; how they look is up to who shows them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
 
 from minitls.crypto.groups import GROUPS, FiniteField, Group, Hybrid
-from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, DataSeen, KeyInstalled, MessageSeen
+from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, DataSeen, KeyInstalled
+from minitls.trace import returning
 from minitls.trace.cards import cards
-from minitls.trace.recording import RECORD_HEADER, Recording, TcpClosed, TcpOpened
-from minitls.trace.text import Protection, protection, reasons
-from minitls.trace.values import count, extension_value, name_of_message, protocols, safe, short, version_name
+from minitls.trace.recording import Recording, TcpClosed, TcpOpened
+from minitls.trace.steps import SHOWN, Arrow, Fact, Step, Story, direction, milliseconds, said
+from minitls.trace.text import protection, reasons
+from minitls.trace.values import count, duration, ending, extension_value, protocols, safe, short, version_name
 from minitls.trace.words import EXPOSED, FROM_WHAT, GREASE, STEPS, SUITES
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
 from minitls.wire.messages import (
@@ -31,91 +30,6 @@ from minitls.wire.messages12 import Certificate12
 from minitls.wire.numbers import CipherSuite, NamedGroup, SignatureScheme, is_grease, name_of
 from minitls.wire.numbers import ExtensionType as X
 
-Fact: TypeAlias = tuple[str, str]
-SHOWN = 4
-"""How many pieces of data are shown, and names of a certificate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrow:
-    """Something that went over: by whom, what, and who could read it."""
-
-    by_client: bool
-    label: str
-    protection: Protection
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """``at``: seconds from the beginning; None where it has no moment of its own.  ``facts``: names and values of this very run."""
-
-    title: str
-    text: tuple[str, ...]
-    arrows: tuple[Arrow, ...] = ()
-    facts: tuple[Fact, ...] = ()
-    at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """One side's recording, and the other's where both are ours."""
-
-    seen: Recording
-    other: Recording | None
-
-    def step(
-        self,
-        key: str,
-        entries: Sequence[MessageSeen | AlertSeen | DataSeen],
-        facts: Sequence[Fact] = (),
-        *,
-        arrows: Sequence[Arrow] | None = None,
-        at: float | None = None,
-        **values: str,
-    ) -> Step:
-        """The step with the words of ``key``; its moment is that of the first entry unless ``at`` says otherwise."""
-        words = STEPS[key]
-        moment = entries[0].at if entries else at
-        return Step(
-            words.title.format(**values),
-            tuple(paragraph.format(**values) for paragraph in words.text),
-            tuple(map(self.arrow, entries) if arrows is None else arrows),
-            tuple(facts),
-            None if moment is None else moment - self.seen.started,
-        )
-
-    def arrow(self, entry: MessageSeen | AlertSeen | DataSeen) -> Arrow:
-        if isinstance(entry, MessageSeen):
-            label = f"{name_of_message(entry.message)}, {count(len(entry.message.raw), 'byte')}"
-        elif isinstance(entry, DataSeen):
-            label = f"Application Data, {count(entry.size, 'byte')}"
-        else:
-            label = f"Alert: {entry.name}"
-        return Arrow(self.seen.by_client(entry), label, protection(entry.key))
-
-    def why(self, what: str) -> str:
-        """The server's reason for a choice, where we have heard it."""
-        for side in (self.seen, self.other):
-            chosen = side.chosen(what) if side is not None and side.role == "server" else None
-            if chosen is not None:
-                return f": {safe(chosen.why)}"
-        return ""
-
-    def secrets(self, *labels: str) -> list[Fact]:
-        """The fingerprints of secrets at each side that told us; the secrets themselves are in nobody's hands but theirs."""
-        facts: list[Fact] = []
-        for label in labels:
-            if label not in self.seen.secrets:
-                continue
-            length, fingerprint = self.seen.secrets[label]
-            shown = f"{label}, {length} bytes"
-            other = self.other.secrets.get(label) if self.other is not None else None
-            if other is not None:
-                same = other[1] == fingerprint
-                shown += f", the same at both: SHA-256 {fingerprint}…" if same else ", NOT the same at both"
-            facts.append((_direction(label.startswith("CLIENT")), shown))
-        return facts
-
 
 def tell(seen: Recording, *, other: Recording | None = None) -> list[Step]:
     """The steps of a run in their order, as far as it came.  ``other``: the other side's recording, where both are ours."""
@@ -124,14 +38,6 @@ def tell(seen: Recording, *, other: Recording | None = None) -> list[Step]:
     story = Story(seen, other)
     chapters = story12.CHAPTERS if story12.spoken(story) else _CHAPTERS
     return [step for chapter in chapters for step in chapter(story)]
-
-
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.3f} ms" if seconds < 0.01 else f"{seconds * 1000:.1f} ms"
-
-
-def _direction(by_client: bool) -> str:
-    return "client to server" if by_client else "server to client"
 
 
 def tcp(story: Story) -> Iterator[Step]:
@@ -152,7 +58,8 @@ def tcp(story: Story) -> Iterator[Step]:
 
 def client_hello(story: Story) -> Iterator[Step]:
     for entry, hello in story.seen.messages(ClientHello)[:1]:
-        yield story.step("client_hello", (entry,), list(_offer(hello)))
+        key = "client_hello" if X.key_share in hello.extensions else "client_hello_12"
+        yield story.step(key, (entry,), list(_offer(hello)))
 
 
 def _offer(hello: ClientHello) -> Iterator[Fact]:
@@ -169,6 +76,8 @@ def _offer(hello: ClientHello) -> Iterator[Fact]:
             yield "key share", f"{name_of(NamedGroup, share.group)} {short(share.key_exchange, 16)}"
     if hello.alpn:
         yield "protocols inside", f"{', '.join(protocols(extensions[X.application_layer_protocol_negotiation]))} (ALPN)"
+    if extensions.get(X.session_ticket):
+        yield "ticket", f"{ending(extensions[X.session_ticket], 16)}, of the last visit"
     yield "random", f"{short(hello.random, 16)}, so that no conversation is like another"
     if any(map(is_grease, (*hello.cipher_suites, *extensions))):
         yield "GREASE", GREASE
@@ -181,9 +90,10 @@ def retry(story: Story) -> Iterator[Step]:
         facts = [("key exchange", f"{name}{story.why('group')}")] if name else []
         yield story.step("retry", (entry,), facts, asks=f"for a share in {name}" if name else "to have its cookie back")
     for entry, hello in story.seen.messages(ClientHello)[1:]:
-        yield story.step(
-            "hello_again", (entry,), [("key share", extension_value(X.key_share, hello.extensions.get(X.key_share, ())))]
-        )
+        facts = [("key share", extension_value(X.key_share, hello.extensions.get(X.key_share, ())))]
+        if X.pre_shared_key in hello.extensions:
+            facts += [("binder", f"{short(each, 16)}, made anew") for each in hello.extensions[X.pre_shared_key].binders[:SHOWN]]
+        yield story.step("hello_again", (entry,), facts)
 
 
 def server_hello(story: Story) -> Iterator[Step]:
@@ -200,6 +110,7 @@ def server_hello(story: Story) -> Iterator[Step]:
         if not why:
             facts += [("for us", reason) for _, offer in story.seen.messages(ClientHello)[-1:] for reason in reasons(offer, hello)]
         yield story.step("server_hello", (entry,), facts)
+        yield from returning.psk_taken(story, entry, hello)
         if share is not None and share.group in GROUPS:
             yield _shared_secret(story, GROUPS[share.group])
 
@@ -233,6 +144,10 @@ def encrypted_extensions(story: Story) -> Iterator[Step]:
             facts.append(("protocol inside", f"{chosen} (ALPN)"))
         if X.server_name in message.extensions:
             facts.append(("site wanted", "yes, it is here"))
+        if X.early_data in message.extensions:
+            facts.append(("early data", "accepted"))
+        if X.ticket_request in message.extensions:
+            facts.append(("tickets", extension_value(X.ticket_request, message.extensions[X.ticket_request])))
         yield story.step("encrypted_extensions", (entry,), facts or [("settled", "nothing this time")])
 
 
@@ -301,38 +216,37 @@ def session_keys(story: Story) -> Iterator[Step]:
     installed = [entry for entry in story.seen.all(KeyInstalled) if protection(entry.key) == "application"]
     if installed:
         facts = story.secrets("CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0")
-        facts = facts or [(_direction(story.seen.by_client(entry)), f"from {entry.key}") for entry in installed]
-        yield story.step("session_keys", (), [*facts, ("made from", FROM_WHAT)], at=installed[-1].at)
+        facts = facts or [(direction(story.seen.by_client(entry)), f"from {entry.key}") for entry in installed]
+        answers = [answer.extensions for _, answer in story.seen.messages(ServerHello)]
+        psk, exchanged = (any(kind in extensions for extensions in answers) for kind in (X.pre_shared_key, X.key_share))
+        secrets = ", ".join(["the key that both had before"] * psk + ["the key exchange"] * exchanged)
+        key = "session_keys" if exchanged else "session_keys_psk_ke"
+        yield story.step(key, (), [*facts, ("made from", FROM_WHAT.format(secrets=secrets))], at=installed[-1].at)
 
 
 def afterwards(story: Story) -> Iterator[Step]:
     tickets = story.seen.messages(NewSessionTicket)
     if tickets:
-        hours = max(message.ticket_lifetime for _, message in tickets) / 3600
-        yield story.step("tickets", [entry for entry, _ in tickets], [("good for", f"{hours:.3g} hours")])
+        facts = [("ticket", ending(message.ticket, 16)) for _, message in tickets[:SHOWN]]
+        facts.append(("good for", duration(max(message.ticket_lifetime for _, message in tickets))))
+        allowed = max(message.extensions.get(X.early_data, 0) for _, message in tickets)
+        facts.append(("early data", extension_value(X.early_data, allowed) if allowed else "not with these"))
+        yield story.step("tickets", [entry for entry, _ in tickets[:SHOWN]], facts)
     updates = story.seen.messages(KeyUpdate)
     if updates:
         yield story.step("key_update", [entry for entry, _ in updates])
 
 
 def data(story: Story) -> Iterator[Step]:
-    found = list(story.seen.all(DataSeen))
-    facts: list[Fact] = []
-    wire = False
-    for number, entry in enumerate(found[:SHOWN]):
-        if number < len(story.seen.data):
-            who = "client" if story.seen.by_client(entry) else "server"
-            text = story.seen.data[number][1].decode("utf-8", "backslashreplace")
-            facts.append((f"the {who} says", safe(" ⏎ ".join(filter(None, text.strip().splitlines())))))
-        record = story.seen.record_of(entry)
-        if record is not None:
-            wire = True
-            head, body = record[:RECORD_HEADER].hex(" "), record[RECORD_HEADER : RECORD_HEADER + 16].hex(" ")
-            facts.append(("on the wire", f"{head} | {body} … ({count(len(record), 'byte')})"))
+    every = list(story.seen.all(DataSeen))
+    numbered = [(number, entry) for number, entry in enumerate(every) if protection(entry.key) != "early"]
+    found = [entry for _, entry in numbered]
+    facts = [fact for number, entry in numbered[:SHOWN] for fact in said(story, number, entry)]
     if len(found) > SHOWN:
         facts.append(("and so on", f"{len(found)} pieces in all"))
     if found:
         step = story.step("data", found[:SHOWN], facts)
+        wire = any(name == "on the wire" for name, _ in facts)
         yield Step(step.title, (*step.text, *(STEPS["records"].text if wire else ())), step.arrows, step.facts, step.at)
 
 
@@ -354,6 +268,8 @@ def goodbye(story: Story) -> Iterator[Step]:
 _CHAPTERS: tuple[Callable[[Story], Iterator[Step]], ...] = (
     tcp,
     client_hello,
+    returning.psks,
+    returning.early_data,
     retry,
     server_hello,
     change_cipher_spec,
@@ -362,6 +278,7 @@ _CHAPTERS: tuple[Callable[[Story], Iterator[Step]], ...] = (
     certificate,
     certificate_verify,
     client_certificate,
+    returning.end_of_early_data,
     finished,
     session_keys,
     afterwards,
@@ -382,8 +299,14 @@ def on_the_way(seen: Recording) -> tuple[list[str], list[str]]:
     sent, received = seen.bytes_on_wire(sent=True), seen.bytes_on_wire(sent=False)
     if sent:
         visible.append(f"how much: {count(sent, 'byte')} one way, {count(received, 'byte')} the other")
-    hidden = [] if seen.messages(Certificate12) else ["the server's certificate"]
-    if not hidden:
+    hidden = []
+    if seen.messages(Certificate12):
         visible.append("the server's certificate: TLS 1.3 hides it, TLS 1.2 does not")
+    elif seen.messages(Certificate):
+        hidden.append("the server's certificate")
+    if any(
+        X.pre_shared_key in hello.extensions or hello.extensions.get(X.session_ticket) for _, hello in seen.messages(ClientHello)
+    ):
+        visible.append("that the two have met before, but not who the client is")
     hidden += ["the request: the page, passwords, cookies", "the answer, every word of it"]
     return visible, hidden

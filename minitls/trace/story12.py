@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.observe import ChangeCipherSpecSeen
 from minitls.trace import story as tls13
-from minitls.trace.story import Arrow, Fact, Step, Story
-from minitls.trace.values import count, extension_value, short, version_name
+from minitls.trace.steps import Arrow, Fact, Step, Story
+from minitls.trace.values import count, duration, ending, extension_value, short, version_name
 from minitls.wire.hello import ClientHello, ServerHello
 from minitls.wire.messages import CertificateVerify
 from minitls.wire.messages12 import (
@@ -51,7 +51,10 @@ def server_hello(story: Story) -> Iterator[Step]:
             facts.append(("protocol inside", f"{extension_value(kind, hello.extensions[kind])} (ALPN)"))
         extended = X.extended_master_secret in hello.extensions
         facts.append(
-            ("master secret", "bound to this very handshake (RFC 7627)" if extended else "of the randoms only, as long ago")
+            (
+                "master secret",
+                "bound to the handshake that it is from (RFC 7627)" if extended else "of the randoms only, as long ago",
+            )
         )
         yield story.step("server_hello_12", (entry,), facts)
 
@@ -128,8 +131,9 @@ def change_cipher_spec(story: Story) -> Iterator[Step]:
 
 def ticket(story: Story) -> Iterator[Step]:
     for entry, message in story.seen.messages(NewSessionTicket12):
-        hours = message.ticket_lifetime_hint / 3600
-        yield story.step("ticket_12", (entry,), [("good for", f"{hours:.3g} hours")])
+        hint = message.ticket_lifetime_hint
+        facts = [("ticket", ending(message.ticket, 16)), ("good for", duration(hint) if hint else "as long as the server likes")]
+        yield story.step("ticket_12", (entry,), facts)
 
 
 CHAPTERS: tuple[Callable[[Story], Iterator[Step]], ...] = (

@@ -1,8 +1,9 @@
 """``--trace``: the RFC's message figure as it happens, two lanes and a clock, with what each message carried and under which key.
 
-As in RFC 8446 figure 1, ``{}`` is protected under a handshake traffic secret and ``[]`` under an application traffic secret; what
-has no brackets is in the clear.  A line is a list of spans, each with a style by its meaning ("clear", "handshake", "application",
-"time", "name", "field", "why", "alert", "dim", or ""); who prints it decides what a meaning looks like.
+As in RFC 8446 figures 1 and 4, ``{}`` is protected under a handshake traffic secret, ``[]`` under an application traffic secret and
+``()`` under the early traffic secret; what has no brackets is in the clear.  A line is a list of spans, each with a style by its
+meaning ("clear", "early", "handshake", "application", "time", "name", "field", "why", "alert", "dim", or ""); who prints it decides
+what a meaning looks like.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Span(NamedTuple):
 
 
 Line: TypeAlias = list[Span]
-Protection: TypeAlias = Literal["tcp", "clear", "handshake", "application"]
+Protection: TypeAlias = Literal["tcp", "clear", "early", "handshake", "application"]
 
 
 class Glyphs(NamedTuple):
@@ -48,13 +49,15 @@ NAMES = 24
 SERVER_DETAILS = 16
 """Columns: the clock's width, that of the names in a message's details, and by how much the server's details are moved right."""
 
-_BRACKETS = {"clear": "{}", "handshake": "{{{}}}", "application": "[{}]"}
+_BRACKETS = {"clear": "{}", "early": "({})", "handshake": "{{{}}}", "application": "[{}]"}
 
 
 def protection(key: str) -> Protection:
-    """Which of "clear", "handshake" and "application" it is, by the key log name of the secret."""
+    """Which of "clear", "early", "handshake" and "application" it is, by the key log name of the secret."""
     if not key:
         return "clear"
+    if "EARLY" in key:
+        return "early"
     return "handshake" if "HANDSHAKE" in key else "application"
 
 
@@ -68,7 +71,6 @@ class TextTrace:
         self._glyphs = glyphs
         self._start: float | None = None
         self._hello: ClientHello | None = None
-        self._tls12 = False
         self._is_tls13 = True
 
     def __call__(self, entry: Entry) -> None:
@@ -84,8 +86,8 @@ class TextTrace:
     def _heading(self) -> Iterator[Line]:
         left, right = ("client (we)", "server") if self._role == "client" else ("client", "server (we)")
         yield [Span(" " * CLOCK), Span(left, "name"), Span(right.rjust(self._width - CLOCK - len(left)), "name")]
-        keys = [Span("in the clear  ", "clear"), Span("{handshake keys}  ", "handshake"), Span("[application keys]", "application")]
-        yield [Span(" " * CLOCK), *keys]
+        keys = [Span("(early)  ", "early"), Span("{handshake}  ", "handshake"), Span("[application] keys", "application")]
+        yield [Span(" " * CLOCK), Span("in the clear  ", "clear"), *keys]
 
     def _lines(self, entry: Entry) -> Iterator[Line]:
         if isinstance(entry, MessageSeen):
@@ -134,8 +136,6 @@ class TextTrace:
         if isinstance(message, (Certificate, Certificate12)):
             for number, found in enumerate(cards(message.chain), 1):
                 yield from self._detail(entry.sent, f"  {number}", f"{found.title}, key {found.key}, {found.validity(entry.at)}")
-        if isinstance(message, ServerHello):
-            self._tls12 = ExtensionType.supported_versions not in message.extensions
         if isinstance(message, ClientHello):
             self._hello = message
         elif isinstance(message, (ServerHello, HelloRetryRequest)) and self._hello is not None and self._role == "client":
@@ -183,6 +183,14 @@ def reasons(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -> Iter
         sent = group in [entry.group for entry in hello.extensions.get(ExtensionType.key_share, ())]
         how = "we had sent a share for it" if sent else "we had sent no share for it, so it cost a round trip"
         yield f"the server took {name_of(NamedGroup, group)}: {_place(group, offered)}; {how}"
+    if ExtensionType.pre_shared_key in hello.extensions and isinstance(answer, ServerHello):
+        taken = ExtensionType.pre_shared_key in answer.extensions
+        alone = taken and share is None
+        yield (
+            f"the server took our PSK{' and nothing else: there is no forward secrecy' if alone else ''}: no certificate will come"
+            if taken
+            else "the server did not take our PSK: this is a full handshake"
+        )
 
 
 def _place(code: int, offered: tuple[int, ...]) -> str:

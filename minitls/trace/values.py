@@ -14,7 +14,15 @@ from typing import Any
 from minitls.wire.codec import Extensions, Structure
 from minitls.wire.extensions import KeyShareEntry, OfferedPsks
 from minitls.wire.hello import HELLO_RETRY_REQUEST_RANDOM, ClientHello, HelloRetryRequest, Message, ServerHello
-from minitls.wire.messages import Certificate, CertificateRequest, CertificateVerify, Finished, KeyUpdate, NewSessionTicket
+from minitls.wire.messages import (
+    Certificate,
+    CertificateRequest,
+    CertificateVerify,
+    EncryptedExtensions,
+    Finished,
+    KeyUpdate,
+    NewSessionTicket,
+)
 from minitls.wire.messages12 import (
     Certificate12,
     CertificateRequest12,
@@ -54,6 +62,11 @@ def short(data: bytes, show: int = 8) -> str:
     return f"{data.hex()} ({count(len(data), 'byte')})" if len(data) <= show else f"{data[:show].hex()}… ({len(data):,} bytes)"
 
 
+def ending(data: bytes, show: int = 8) -> str:
+    """The last bytes, of what begins like others of its kind: tickets with the name of the key that seals them."""
+    return short(data) if len(data) <= show else f"…{data[-show:].hex()} ({len(data):,} bytes)"
+
+
 def count(number: int, noun: str) -> str:
     """``1 byte``, ``1,216 bytes``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
@@ -79,10 +92,52 @@ def _key_share(body: Any) -> str:
     return ", ".join(shown) or "none"
 
 
+def duration(seconds: float) -> str:
+    """``1 day``, ``3.1 minutes``: in the largest unit of which there is one."""
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size), _UNITS[-1])
+    shown = f"{seconds / size:.1f}".removesuffix(".0")
+    return f"{shown} {unit}" if shown == "1" else f"{shown} {unit}s"
+
+
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def identity_name(identity: bytes) -> str:
+    """A PSK's: as text where it is one, as people name their keys; tickets are noise."""
+    text = identity.decode("ascii", "backslashreplace")
+    return f"“{text}”" if identity.isascii() and text.isprintable() and len(text) <= MAX_NAME else ending(identity)
+
+
+MAX_NAME = 64
+MAX_PSKS = 4
+"""Characters of an identity that are shown as text; identities that are shown."""
+
+
 def _psks(body: Any) -> str:
-    if isinstance(body, OfferedPsks):
-        return f"{count(len(body.identities), 'identity').replace('ys', 'ies')} offered"
-    return f"number {body} chosen"
+    if not isinstance(body, OfferedPsks):
+        return f"number {body} of those offered"
+    shown = [
+        f"{identity_name(psk.identity)}, obfuscated age {psk.obfuscated_ticket_age:,}, binder {short(binder)}"
+        for psk, binder in zip(body.identities[:MAX_PSKS], body.binders, strict=False)
+    ]
+    more = len(body.identities) - MAX_PSKS
+    return "; ".join([*shown, f"and {more} more"] if more > 0 else shown)
+
+
+def _modes(body: Any) -> str:
+    return ", ".join(_MODES.get(code) or name_of(PskKeyExchangeMode, code) for code in body)
+
+
+_MODES: Mapping[int, str] = {
+    PskKeyExchangeMode.psk_ke: "psk_ke (the PSK alone)",
+    PskKeyExchangeMode.psk_dhe_ke: "psk_dhe_ke (and a fresh key exchange)",
+}
+
+
+def _tickets(body: Any) -> str:
+    if isinstance(body, int):
+        return f"{count(body, 'ticket')} will come"
+    return f"{body.new_session_count} wanted after a full handshake, {body.resumption_count} after a resumed one"
 
 
 _REGISTRIES: Mapping[int, type[IntEnum]] = {
@@ -99,6 +154,8 @@ _IN_WORDS: Mapping[int, Callable[[Any], str]] = {
     ExtensionType.application_layer_protocol_negotiation: lambda body: ", ".join(protocols(body)),
     ExtensionType.key_share: _key_share,
     ExtensionType.pre_shared_key: _psks,
+    ExtensionType.psk_key_exchange_modes: _modes,
+    ExtensionType.ticket_request: _tickets,
     ExtensionType.certificate_authorities: lambda body: f"{count(len(body), 'name')} of authorities",
     ExtensionType.early_data: lambda body: f"up to {body:,} bytes",
     ExtensionType.record_size_limit: lambda body: f"{body:,} bytes",
@@ -114,10 +171,17 @@ def extension_name(kind: int) -> str:
     return name_of(ExtensionType, kind)
 
 
+_MARKS: Mapping[int, str] = {
+    ExtensionType.server_name: "acknowledged",
+    ExtensionType.early_data: "follows at once",
+}
+"""What it means that an extension without content is there."""
+
+
 def extension_value(kind: int, body: Any) -> str:
     """An extension's content in short words; "" where being there says it all."""
     if body is None or body == b"":
-        return "acknowledged" if kind == ExtensionType.server_name else ""
+        return _MARKS.get(kind, "")
     if kind in _IN_WORDS:
         return _IN_WORDS[kind](body)
     if kind in _REGISTRIES:
@@ -158,17 +222,30 @@ def details(message: Message) -> list[Detail]:
     elif isinstance(message, CertificateRequest12):
         found.append(("supported_signature_algorithms", _names(SignatureScheme, message.supported_signature_algorithms)))
     elif isinstance(message, NewSessionTicket12):
-        found += [("ticket_lifetime_hint", f"{message.ticket_lifetime_hint:,} s"), ("ticket", short(message.ticket))]
+        hint = message.ticket_lifetime_hint
+        found += [("ticket_lifetime_hint", duration(hint) if hint else "none"), ("ticket", ending(message.ticket))]
     elif isinstance(message, Finished):
         found.append(("verify_data", short(message.verify_data)))
     elif isinstance(message, NewSessionTicket):
-        found += [("ticket_lifetime", f"{message.ticket_lifetime:,} s"), ("ticket", short(message.ticket))]
+        found += [
+            ("ticket_lifetime", duration(message.ticket_lifetime)),
+            ("ticket_age_add", f"{message.ticket_age_add:,}: hides the age that the client will tell"),
+            ("ticket_nonce", f"{short(message.ticket_nonce)}: makes its key another than the next ticket's"),
+            ("ticket", ending(message.ticket)),
+        ]
     elif isinstance(message, KeyUpdate):
         found.append(("request_update", name_of(KeyUpdateRequest, message.request_update)))
     if isinstance(message, CertificateRequest) and message.certificate_request_context:
         found.append(("certificate_request_context", short(message.certificate_request_context)))
-    found += [(extension_name(kind), extension_value(kind, body)) for kind, body in extensions_of(message).items()]
+    found += [(extension_name(kind), _value_in(message, kind, body)) for kind, body in extensions_of(message).items()]
     return found
+
+
+def _value_in(message: Message, kind: int, body: Any) -> str:
+    """An extension's value where the message matters, too."""
+    if kind == ExtensionType.early_data and isinstance(message, EncryptedExtensions):
+        return "accepted"
+    return extension_value(kind, body)
 
 
 def extensions_of(message: Message) -> Extensions:

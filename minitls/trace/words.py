@@ -29,6 +29,37 @@ STEPS: Mapping[str, Words] = {
         the server will most likely take.""",
         "None of this is secret. Whoever watches can read it, the name of the site included.",
     ),
+    "client_hello_12": _words(
+        "The client says hello, and what it can do",
+        "ClientHello makes all offers at once: versions, ciphers, ways to agree on a key, best first.",
+        "None of this is secret. Whoever watches can read it, the name of the site included.",
+    ),
+    "psk_ticket": _words(
+        "The client has been here before",
+        """At the end of its hello, in pre_shared_key, the client shows a ticket. The server gave it out the last time: its own
+        memory of that conversation, sealed so that only the server can open it. And both have kept a secret from that
+        conversation, which never travelled.""",
+        """The binder beside the ticket is a fingerprint of this hello, made with that secret: who has only copied the ticket
+        cannot make it, nor move it into a hello of their own. The age of the ticket is there, too, hidden behind a number
+        that came with the ticket, so that nobody on the way can tell by it who has returned.""",
+    ),
+    "psk_external": _words(
+        "The client names a key that both have",
+        """Somebody gave the same key to both sides before they ever talked, as is done for machines that belong together.
+        pre_shared_key has the key's name, which everybody can read, and not the key.""",
+        "The binder beside it is a fingerprint of this hello, made with the key: who does not have it cannot make it.",
+    ),
+    "early_data": _words(
+        "The client does not wait for an answer",
+        """The secret of the last visit gives a key at once, so data can go out together with the hello, before the server has
+        said a word. That is called 0-RTT, and it saves a whole round trip.""",
+        """It has a price. This key comes from the old secret alone: there is no forward secrecy. And who has recorded these
+        packets can send them again, word for word, and they would still be good. So only what does no harm when it is done
+        twice belongs here: “show me the page”, but not “buy it”.""",
+        """A careful server takes early data only with a ticket that it sees for the first time, and only if the age that the
+        client tells is the ticket's age right now, give or take some seconds. What it does not take it drops, and the client
+        says it again later.""",
+    ),
     "hello_again": _words(
         "The client says hello again",
         "The same hello, now with the half of the key exchange that the server has asked for.",
@@ -41,6 +72,25 @@ STEPS: Mapping[str, Words] = {
         "The server chooses",
         """From each list the server takes one, and answers with its own half of the key exchange. One round trip is over,
         and both have what they need to compute a secret.""",
+    ),
+    "psk_taken": _words(
+        "No certificate this time",
+        """The server could open the ticket, and says so in its answer. It will show no certificate and sign nothing: that saves
+        some thousand bytes, and the most expensive computations. How does the client know who it talks to? The keys are made
+        of the old secret, too, and only the two of the last visit have that: who it was then, it is now. Nobody else could
+        make the Finished that comes.""",
+        """Trust does not outlive what it was built on: a client of minitls verifies the certificates of the last visit once
+        more, by today's date, before it returns, and after seven days they have to be shown again.""",
+    ),
+    "psk_known": _words(
+        "The server has the same key",
+        """It says so in its answer. Nobody shows a certificate: who can make the Finished that comes has the key, and that is
+        all the proof that there is. So a key like this belongs to two, and is as hard to guess as any other.""",
+    ),
+    "psk_declined": _words(
+        "The server does not take it",
+        """There is no pre_shared_key in its answer: perhaps the server does not know it, has changed its own keys meanwhile, or
+        finds the ticket too old. It does no harm. The handshake goes on as with a stranger, with a certificate and a signature.""",
     ),
     "shared_secret": _words("Both compute the same secret, and it never travelled"),
     "hybrid": _words("", "{name} is two key exchanges side by side: a listener would have to break both."),
@@ -88,6 +138,11 @@ STEPS: Mapping[str, Words] = {
         "The client has no certificate to show",
         "It says so with an empty message. The server decides what that means.",
     ),
+    "end_of_early_data": _words(
+        "That was all of the early data",
+        """EndOfEarlyData is the last thing under the early key: nothing has been cut off, and what comes now is under the
+        handshake's.""",
+    ),
     "finished": _words(
         "Both compare what they have heard",
         """Finished is a fingerprint of the whole conversation, made with a key from the shared secret. Had anybody
@@ -100,10 +155,17 @@ STEPS: Mapping[str, Words] = {
         away, and so are the private halves of the key shares: who steals the server's private key next year still cannot
         read what was recorded today. That is called forward secrecy.""",
     ),
+    "session_keys_psk_ke": _words(
+        "New keys, for the data",
+        """From the old secret and the whole conversation, each direction gets its final key. There was no key exchange (psk_ke),
+        so there is no forward secrecy: who learns the old secret some day can read what was recorded today.""",
+    ),
     "tickets": _words(
         "A ticket for the next visit",
-        """Who comes back with such a ticket need not look at certificates again: both sides keep a secret from this
-        conversation.""",
+        """A ticket is the server's memory of this conversation, sealed so that only the server can open it, for the client to
+        keep. To each belongs a key of its own, which both compute from the conversation's secrets.""",
+        """Who comes back with one needs no certificate, and can even send data along with the hello (0-RTT) if the ticket
+        allows it. Each serves once: nobody on the way shall see the same ticket twice.""",
     ),
     "key_update": _words(
         "The next key",
@@ -176,7 +238,8 @@ STEPS: Mapping[str, Words] = {
     "resumed_12": _words(
         "The secret of the last visit",
         """The client came back with a session that the server remembers: no certificate and no key exchange this time. New
-        session keys are made of the old master secret and the two new random numbers.""",
+        session keys are made of the old master secret and the two new random numbers. So there is no forward secrecy between
+        the visits: who learns the old secret can read them all.""",
     ),
     "ticket_12": _words(
         "A ticket for the next visit",
@@ -209,7 +272,6 @@ SUITES: Mapping[str, str] = {
 
 GREASE = "some made-up values that servers have to ignore: it keeps them ready for what is new"
 FROM_WHAT = (
-    "the key exchange and the hellos make the handshake's secrets; "
-    "these, and everything up to the server's Finished, make the ones above"
+    "{secrets} and the hellos make the handshake's secrets; these, and everything up to the server's Finished, make the ones above"
 )
 EXPOSED = "no: who records this today could read it once there are large quantum computers"

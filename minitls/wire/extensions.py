@@ -58,6 +58,14 @@ class OfferedPsks(Structure):
 
 
 @structure
+class TicketRequest(Structure):
+    """RFC 9149 section 3."""
+
+    new_session_count: int = wire(uint8)
+    resumption_count: int = wire(uint8)
+
+
+@structure
 class CertificateStatusRequest(Structure):
     """RFC 6066 section 8, for status_type ocsp: responder_id_list and request_extensions, each as bytes."""
 
@@ -122,6 +130,7 @@ EXTENSIONS: Mapping[int, Mapping[HandshakeType | str, Codec[Any]]] = {
     X.session_ticket: {CH: rest, SH: nothing},  # RFC 5077
     X.pre_shared_key: {CH: OfferedPsks.codec, SH: uint16},  # RFC 8446 4.2.11
     X.early_data: {CH: nothing, EE: nothing, NST: uint32},  # RFC 8446 4.2.10
+    X.ticket_request: {CH: TicketRequest.codec, EE: uint8},  # RFC 9149
     X.supported_versions: {CH: vector(uint16, 2, 254), SH: uint16, HRR: uint16},  # RFC 8446 4.2.1
     X.cookie: {CH: opaque(1, 2**16 - 1), HRR: opaque(1, 2**16 - 1)},  # RFC 8446 4.2.2
     X.psk_key_exchange_modes: {CH: vector(uint8, 1, 255)},  # RFC 8446 4.2.9

@@ -16,6 +16,7 @@ from minitls.wire.codec import (
     structure,
     uint8,
     uint16,
+    uint24,
     uint32,
     vector,
     wire,
@@ -61,6 +62,16 @@ class Certificate(Message):
     @property
     def chain(self) -> tuple[bytes, ...]:
         return tuple(entry.cert_data for entry in self.certificate_list)
+
+
+@structure
+class CompressedCertificate(Message):
+    """RFC 8879 section 4."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.compressed_certificate
+    algorithm: int = wire(uint16)
+    uncompressed_length: int = wire(uint24)
+    compressed_certificate_message: bytes = wire(opaque(1, 2**24 - 1))
 
 
 @structure
@@ -117,6 +128,7 @@ MESSAGES: Mapping[int, type[Message]] = {
         EncryptedExtensions,
         Certificate,
         CertificateRequest,
+        CompressedCertificate,
         CertificateVerify,
         Finished,
         KeyUpdate,

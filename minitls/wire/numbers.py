@@ -82,6 +82,7 @@ class ExtensionType(IntEnum):
     post_handshake_auth = 49
     signature_algorithms_cert = 50
     key_share = 51
+    ticket_request = 58
     encrypted_client_hello = 0xFE0D
     renegotiation_info = 0xFF01
 
@@ -186,6 +187,14 @@ class CertificateStatusType(IntEnum):
     """RFC 6066 section 8."""
 
     ocsp = 1
+
+
+class CertificateCompressionAlgorithm(IntEnum):
+    """RFC 8879 section 3."""
+
+    zlib = 1
+    brotli = 2
+    zstd = 3
 
 
 class ClientCertificateType(IntEnum):

@@ -44,6 +44,7 @@ from tests.conftest import Pki
 from tests.liar import Lie, Meeting, edit, edit_bytes, instead, lying_client, lying_server, meet
 
 SAFE = Policy.intermediate.replace(versions=("TLSv1.2",))
+KEY = b"the key that both have"
 LEGACY = Policy.legacy.replace(versions=("TLSv1.2",))
 RSA = LEGACY.replace(cipher_suites=("TLS_RSA_WITH_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_128_CBC_SHA"))
 DHE = LEGACY.replace(cipher_suites=("TLS_DHE_RSA_WITH_AES_128_GCM_SHA256",))
@@ -177,12 +178,12 @@ def test_only_legacy_speaks_it(pki: Pki, suite: int) -> None:
     """Static RSA, DHE and CBC: offered alone to a server without Policy.legacy, and chosen by a server that was not offered it."""
     credentials = (pki.server("rsa2048"), pki.server())
     policy = LEGACY.replace(cipher_suites=(suite,))
-    client = ClientConnection(pki.client_config(policy=policy, psk=lambda hint: (b"we", b"key")), server_hostname="localhost")
-    server = ServerConnection(pki.server_config(policy=SAFE, credentials=credentials, psk=lambda identity: b"key"))
+    client = ClientConnection(pki.client_config(policy=policy, psk=lambda hint: (b"we", KEY)), server_hostname="localhost")
+    server = ServerConnection(pki.server_config(policy=SAFE, credentials=credentials, psk=lambda identity: KEY))
     meet(client, server)
     error = refused(server, Alert.handshake_failure)
     assert isinstance(error, PeerIncompatible)
-    client = ClientConnection(pki.client_config(psk=lambda hint: (b"we", b"key")), server_hostname="localhost")
+    client = ClientConnection(pki.client_config(psk=lambda hint: (b"we", KEY)), server_hostname="localhost")
     assert suite not in client.info.client_hello.cipher_suites
     lie = edit(ServerHello, lambda hello: setattr(hello, "cipher_suite", suite))
     meet(client, lying_server(pki.server_config(policy=SAFE, credentials=credentials), lie))

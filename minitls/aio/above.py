@@ -1,0 +1,62 @@
+"""What a transport says of itself and passes on: the face of :class:`~minitls.aio.transport.TLSTransport` that needs no thought."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from minitls.connection import Connection
+
+
+class Above(asyncio.Transport):
+    """``connection``: the engine.  ``_below``: the transport of TCP, once there is one; ``_pending``: small writes, gathered;
+    ``_protocol``: the application's, and whether it is ``_buffered``.
+    """
+
+    __slots__ = ("_below", "_buffered", "_pending", "_protocol", "connection")
+
+    connection: Connection
+    _below: asyncio.Transport | None
+    _pending: bytearray
+    _protocol: asyncio.BaseProtocol | None
+    _buffered: bool
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        for data in list_of_data:
+            self.write(data)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert self._below is not None
+        self._below.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        assert self._below is not None
+        return self._below.get_write_buffer_limits()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._pending) + (self._below.get_write_buffer_size() if self._below is not None else 0)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        assert self._protocol is not None
+        return self._protocol
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """ "tls" is the :class:`~minitls.info.ConnectionInfo`; "cipher" and "compression" are as asyncio's; the rest is TCP's."""
+        info = self.connection.info
+        if name == "tls":
+            return info
+        if name == "cipher":
+            if info.cipher_suite is None:
+                return default
+            return info.cipher_suite, info.version, 128 if "128" in info.cipher_suite else 256
+        if name == "compression":
+            return None
+        return default if self._below is None else self._below.get_extra_info(name, default)

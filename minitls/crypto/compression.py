@@ -1,0 +1,74 @@
+"""What certificates may be compressed with (RFC 8879 section 3): zlib always, brotli and zstd where their packages are (the extra
+``compress``).
+
+A stranger's bytes are decompressed up to the length that is asked for, and not one byte further than what shows that there is more.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from minitls.wire.numbers import CertificateCompressionAlgorithm as Algorithm
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """``decompress(data, length)``: at most ``length`` + 1 bytes, so that more can be seen; raises what ``failures`` lists."""
+
+    compress: Callable[[bytes], bytes]
+    decompress: Callable[[bytes, int], bytes]
+    failures: tuple[type[Exception], ...]
+
+
+@cache
+def compressions() -> Mapping[int, Compression]:
+    """What can be used here, smallest result first."""
+    found = (_brotli(), _zstd(), _zlib())
+    return {code: each for code, each in zip((Algorithm.brotli, Algorithm.zstd, Algorithm.zlib), found, strict=True) if each}
+
+
+def _zlib() -> Compression:
+    def decompress(data: bytes, length: int) -> bytes:
+        inflating = zlib.decompressobj()
+        out = inflating.decompress(data, length + 1)
+        if len(out) <= length and not inflating.eof:
+            raise zlib.error("the stream has no end")
+        return (out + inflating.unused_data)[: length + 1]
+
+    return Compression(lambda data: zlib.compress(data, 9), decompress, (zlib.error,))
+
+
+def _brotli() -> Compression | None:
+    try:
+        import brotli  # type: ignore[import-untyped]
+    except ImportError:
+        return None
+
+    def decompress(data: bytes, length: int) -> bytes:
+        inflating = brotli.Decompressor()
+        out = bytes(inflating.process(data, output_buffer_limit=length + 1))
+        while len(out) <= length and not inflating.is_finished():
+            more = inflating.process(b"", output_buffer_limit=length + 1 - len(out))
+            if not more:
+                raise brotli.error("the stream has no end")
+            out += more
+        return out[: length + 1]  # it gives whole blocks, and the first may be longer
+
+    return Compression(brotli.compress, decompress, (brotli.error,))
+
+
+def _zstd() -> Compression | None:
+    try:
+        import zstandard
+    except ImportError:
+        return None
+
+    def decompress(data: bytes, length: int) -> bytes:
+        with zstandard.ZstdDecompressor(max_window_size=2**23).stream_reader(data) as reader:
+            out: bytes = reader.read(length + 1)
+        return out
+
+    return Compression(zstandard.ZstdCompressor(19).compress, decompress, (zstandard.ZstdError,))

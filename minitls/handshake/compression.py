@@ -1,0 +1,79 @@
+"""Certificate compression (RFC 8879): a Certificate message that takes fewer bytes on the wire.
+
+What a peer sends is decompressed up to the length that it declares, which has the limit of any Certificate.  What we send is the
+same for every connection, so that it is compressed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from minitls.config import ClientConfig, ServerConfig
+from minitls.crypto.compression import compressions
+from minitls.errors import Alert, PeerMisbehaved
+from minitls.wire.codec import parse, serialize
+from minitls.wire.framing import MAX_CERTIFICATE
+from minitls.wire.messages import Certificate, CompressedCertificate
+from minitls.wire.numbers import CertificateCompressionAlgorithm as Algorithm
+from minitls.wire.numbers import name_of
+
+
+def asked_for(config: ClientConfig | ServerConfig) -> tuple[int, ...]:
+    """What the peer may compress its certificate with."""
+    return tuple(map(int, config.certificate_compression or ()))
+
+
+def choose_compression(offered: Sequence[int], config: ClientConfig | ServerConfig) -> int | None:
+    """The first of ours that the peer can read; None for the plain message."""
+    ours = config.certificate_compression
+    if ours is None and offered:
+        ours = tuple(compressions())
+    return next((int(code) for code in ours or () if code in offered), None)
+
+
+def compress(message: Certificate, algorithm: int) -> CompressedCertificate:
+    """Section 4."""
+    body = serialize(message)
+    return CompressedCertificate(algorithm, len(body), _compressed(body, algorithm))
+
+
+@lru_cache(64)
+def _compressed(body: bytes, algorithm: int) -> bytes:
+    return compressions()[algorithm].compress(body)
+
+
+def decompress(message: CompressedCertificate, offered: Sequence[int]) -> Certificate:
+    """Section 4: raises illegal_parameter for an algorithm that we did not offer, bad_certificate for what does not decompress.
+
+    What does must be a Certificate, and is checked as such.
+    """
+    name, length = name_of(Algorithm, message.algorithm), message.uncompressed_length
+    if message.algorithm not in offered:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"the peer's Certificate is compressed with {name}, which we did not offer",
+            rule="RFC 8879 4",
+            reason="unknown_cert_compression_alg",
+        )
+    if length > MAX_CERTIFICATE:
+        raise PeerMisbehaved(
+            Alert.bad_certificate,
+            f"the peer's Certificate would have {length} bytes: {MAX_CERTIFICATE} at most",
+            rule="RFC 8879 5",
+            reason="uncompressed_cert_too_large",
+        )
+    compression = compressions()[message.algorithm]
+    try:
+        body = compression.decompress(message.compressed_certificate_message, length)
+    except compression.failures:
+        body = None
+    if body is None or len(body) != length:
+        what = "is damaged" if body is None else f"does not have the {length} bytes that it says"
+        raise PeerMisbehaved(
+            Alert.bad_certificate,
+            f"the peer's Certificate, compressed with {name}, {what}",
+            rule="RFC 8879 4",
+            reason="cert_decompression_failed",
+        )
+    return parse(Certificate, body)

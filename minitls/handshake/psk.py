@@ -1,0 +1,217 @@
+"""Pre-shared keys in TLS 1.3 (RFC 8446 section 4.2.11): offered by a client, chosen by a server, from tickets and from elsewhere.
+
+A PSK is offered with a binder, an HMAC over the hello up to the binders: who offers it has it, and nobody can move it into
+another hello.  A server looks at the binder of the one that it chose, and at no other.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from minitls.config import ClientAuth, ClientConfig, Policy, ServerConfig
+from minitls.crypto.psk import KDFS, ExternalPsk, read_imported_identity
+from minitls.crypto.schedule import EarlySecret, hash_length
+from minitls.crypto.suites import SUITES, Suite
+from minitls.errors import Alert, Misuse, PeerMisbehaved
+from minitls.handshake.flow import Flow, Handshake, resolve
+from minitls.handshake.resume import Remembered, context_of, is_bound_to, open_ticket, recall, remembered
+from minitls.wire.codec import Extensions
+from minitls.wire.extensions import OfferedPsks, PskIdentity
+from minitls.wire.hello import ClientHello, ServerHello
+from minitls.wire.messages import write_message
+from minitls.wire.numbers import ExtensionType as X
+from minitls.wire.numbers import ProtocolVersion, PskKeyExchangeMode
+
+MAX_IDENTITIES = 8
+"""How many of a client's identities a server looks at: each costs a decryption, or a question to the application."""
+
+AGE_UNKNOWN = 0
+"""obfuscated_ticket_age of an external PSK (section 4.2.11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Psk:
+    """A key that may be used, on either side.
+
+    ``label``: what its binder is labelled with.  ``known``: the session that it is of; None for one from elsewhere.
+    ``index``: on a server, which of the client's identities it is.
+    """
+
+    identity: bytes
+    secret: EarlySecret
+    label: bytes
+    known: Remembered | None = None
+    index: int = 0
+
+    @property
+    def hash_name(self) -> str:
+        return self.secret.hash_name
+
+    def obfuscated_age(self, now: float) -> int:
+        """Milliseconds since we got the ticket, so that only its maker can read them (section 4.2.11.1)."""
+        if self.known is None:
+            return AGE_UNKNOWN
+        session = self.known.session
+        return (max(0, int(now * 1000) - session.created) + session.age_add) % 2**32
+
+
+def of_session(identity: bytes, known: Remembered, index: int = 0) -> Psk:
+    secret = EarlySecret(SUITES[known.session.cipher_suite].hash_name, known.session.secret)
+    return Psk(identity, secret, EarlySecret.RESUMPTION, known, index)
+
+
+def recall_psk(hs: Handshake, psk: Psk, *, with_key_exchange: bool) -> None:
+    """Who shares the PSK is who it was made with; nobody shows a certificate."""
+    if psk.known is None:
+        hs.info.psk_identity = psk.identity
+    else:
+        recall(hs, psk.known, "psk_dhe_ke" if with_key_exchange else "psk_ke")
+
+
+# the client -------------------------------------------------------------------------------------------------------------
+
+
+def external_psks(config: ClientConfig) -> Flow[tuple[Psk, ...]]:
+    """What the application shares with the server: a plain key is of one hash, an imported one stands for each of ours."""
+    if config.psk is None or ProtocolVersion.TLSv1_3 not in config.policy.versions:
+        return ()
+    answer = yield from resolve(config.psk, None)
+    if answer is None:
+        return ()
+    psk = answer if isinstance(answer, ExternalPsk) else ExternalPsk(*answer)
+    hashes = {SUITES[int(code)].hash_name for code in config.policy.cipher_suites if code in SUITES}
+    if psk.imported:
+        return tuple(
+            Psk(psk.imported_identity(name), EarlySecret(name, psk.imported_key(name)), EarlySecret.IMPORTED)
+            for name in KDFS
+            if name in hashes
+        )
+    if psk.hash_name not in hashes:
+        raise Misuse(f"the PSK is of {psk.hash_name}, and no cipher suite of the policy is")
+    return (Psk(psk.identity, EarlySecret(psk.hash_name, psk.key), EarlySecret.EXTERNAL),)
+
+
+def offer_psks(extensions: Extensions, psks: Sequence[Psk], now: float) -> None:
+    """Put the identities into a hello, last of all, with room for the binders."""
+    identities = tuple(PskIdentity(psk.identity, psk.obfuscated_age(now)) for psk in psks)
+    extensions.pop(X.pre_shared_key, None)
+    if psks:
+        extensions[X.pre_shared_key] = OfferedPsks(identities, tuple(bytes(hash_length(psk.hash_name)) for psk in psks))
+
+
+def send_bound(hs: Handshake, hello: ClientHello, psks: Sequence[Psk]) -> None:
+    """Send the hello with its binders, which cover all that stands before them (section 4.2.11.2)."""
+    if not psks:
+        hs.send(hello)
+        return
+    offered: OfferedPsks = hello.extensions[X.pre_shared_key]
+    partial = without_binders(write_message(hello), offered)
+    offered.binders = tuple(psk.secret.binder(psk.label, hs.transcript.through(psk.hash_name, partial)) for psk in psks)
+    binders = b"".join(bytes((len(binder),)) + binder for binder in offered.binders)
+    hello.raw = partial + len(binders).to_bytes(2, "big") + binders
+    hs.send(hello, hello.raw)
+
+
+def without_binders(raw: bytes, offered: OfferedPsks) -> bytes:
+    """Partial ClientHello: its bytes up to the list of binders, which is the last thing in it."""
+    return raw[: -2 - sum(1 + len(binder) for binder in offered.binders)]
+
+
+def accepted_psk(psks: Sequence[Psk], answer: ServerHello, suite: Suite) -> Psk | None:
+    """What the server chose of our offer.  Raises illegal_parameter for what it cannot choose."""
+    index: int | None = answer.extensions.get(X.pre_shared_key)
+    if index is None:
+        return None
+    if index >= len(psks):
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"the server chose PSK number {index}, and we offered {len(psks)}",
+            rule="RFC 8446 4.2.11",
+            reason="psk_identity_not_found",
+        )
+    if psks[index].hash_name != suite.hash_name:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"the server chose a PSK of {psks[index].hash_name} and a cipher suite of {suite.hash_name}",
+            rule="RFC 8446 4.2.11",
+            reason="old_session_prf_hash_mismatch",
+        )
+    return psks[index]
+
+
+# the server -------------------------------------------------------------------------------------------------------------
+
+
+def choose_psk(hs: Handshake, config: ServerConfig, hello: ClientHello, protocol: str | None, hashes: Set[str]) -> Flow[Psk | None]:
+    """The first of the client's that we know, if all it is bound to is as it was; ``hashes``: of the suites that both have."""
+    offered: OfferedPsks | None = hello.extensions.get(X.pre_shared_key)
+    if offered is None or choose_mode(hello, config.policy) is None:
+        return None
+    for index, identity in enumerate(offered.identities[:MAX_IDENTITIES]):
+        psk = yield from session_psk(hs, config, identity.identity, protocol, index)
+        if psk is None and config.psk is not None and config.client_auth is not ClientAuth.require:  # who has a key shows none
+            psk = yield from external_psk(config, identity.identity, index)
+        if psk is not None and psk.hash_name in hashes:
+            return psk
+    return None
+
+
+def choose_mode(hello: ClientHello, policy: Policy) -> PskKeyExchangeMode | None:
+    """How the PSK will be used (section 4.2.9): with a key exchange, wherever both can."""
+    offered = hello.extensions[X.psk_key_exchange_modes]
+    common = [mode for mode in policy.psk_key_exchange_modes if mode in offered]
+    if PskKeyExchangeMode.psk_dhe_ke in common and X.key_share in hello.extensions:
+        return PskKeyExchangeMode.psk_dhe_ke
+    return PskKeyExchangeMode.psk_ke if PskKeyExchangeMode.psk_ke in common else None
+
+
+def session_psk(hs: Handshake, config: ServerConfig, identity: bytes, protocol: str | None, index: int) -> Flow[Psk | None]:
+    """The key of a ticket of ours."""
+    session = yield from open_ticket(config, identity)
+    if (
+        session is None
+        or session.version != ProtocolVersion.TLSv1_3
+        or session.cipher_suite not in SUITES
+        or not is_bound_to(session, hs.info.server_name)
+        or session.alpn.decode("ascii") != (protocol or "")
+        or session.context != context_of(config)
+        or not session.alive(config.clock())
+        or (config.client_auth is ClientAuth.require and not session.chain)
+    ):
+        return None
+    known = yield from remembered(config, session, None)
+    return None if known is None else of_session(identity, known, index)
+
+
+def external_psk(config: ServerConfig, identity: bytes, index: int) -> Flow[Psk | None]:
+    """The key that the application has for an identity: as it stands, or as it was imported (RFC 9258 section 5.1)."""
+    assert config.psk is not None
+    answer: Any = yield from resolve(config.psk, identity)
+    plain = ExternalPsk(identity, answer) if isinstance(answer, bytes) else answer
+    if plain is not None and not plain.imported:
+        return Psk(identity, EarlySecret(plain.hash_name, plain.key), EarlySecret.EXTERNAL, index=index)
+    read = read_imported_identity(identity)
+    if read is None:
+        return None
+    imported, hash_name = read
+    answer = yield from resolve(config.psk, imported.external_identity)
+    if not isinstance(answer, ExternalPsk) or answer.context != imported.context:
+        return None
+    secret = EarlySecret(hash_name, answer.imported_key(hash_name))
+    return Psk(identity, secret, EarlySecret.IMPORTED, index=index)
+
+
+def check_binder(hs: Handshake, hello: ClientHello, psk: Psk) -> None:
+    """Section 4.2.11.2: the client has the key, and said just this hello.  Raises decrypt_error."""
+    offered: OfferedPsks = hello.extensions[X.pre_shared_key]
+    transcript_hash = hs.transcript.before_last(without_binders(hello.raw, offered))
+    if not hmac.compare_digest(offered.binders[psk.index], psk.secret.binder(psk.label, transcript_hash)):
+        raise PeerMisbehaved(
+            Alert.decrypt_error,
+            "the client's PSK binder is wrong: it does not have the key, or somebody changed its hello",
+            rule="RFC 8446 4.2.11",
+            reason="digest_check_failed",
+        )

@@ -1,0 +1,77 @@
+"""What a session is bound to, in either version: the same checks when it is offered and when it is taken up.
+
+A session is bound to the server's name, the application protocol (TLS 1.3), the client's certificate and what the server asks
+of clients.  The peer's certificates are verified again, by the configuration and at the time of now: resumption never outlives
+trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minitls.config import ClientConfig, Danger, ServerConfig
+from minitls.errors import CertificateError, DecodeError
+from minitls.handshake.authenticate import verified_path
+from minitls.handshake.flow import Flow, Handshake, resolve
+from minitls.sessions.session import Session
+
+if TYPE_CHECKING:
+    from minitls.certificates.credentials import Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A session that may be resumed now, and the path by which its peer is trusted; () where nobody had to be."""
+
+    session: Session
+    path: tuple[bytes, ...]
+
+
+def remembered(config: ClientConfig | ServerConfig, session: Session, server_name: str | None) -> Flow[Remembered | None]:
+    """The session with its path, if the peer's certificates would be verified again now; else None."""
+    if not session.chain or config.verify is Danger.accept_any_certificate:
+        return Remembered(session, ())
+    try:
+        path = yield from verified_path(config, session.chain, server_name)
+    except CertificateError:
+        return None
+    return Remembered(session, path)
+
+
+def recall(hs: Handshake, known: Remembered, how: str) -> None:
+    """The peer is the one of the session.  ``how``: by what it was resumed, for who asks."""
+    session = known.session
+    hs.info.resumed = True
+    hs.info.resumption = how
+    hs.info.authenticated = session.authenticated / 1000
+    hs.info.peer_chain = session.chain
+    hs.info.verified_chain = known.path
+
+
+def identity_of(credential: Credential | None) -> bytes:
+    """A client's certificate, as a session remembers it."""
+    return b"" if credential is None else hashlib.sha256(b"".join(credential.chain)).digest()
+
+
+def context_of(config: ServerConfig) -> bytes:
+    """What a server asks of clients: a session from one that asks less must not do for one that asks more."""
+    subjects = config.trust.subjects if config.trust is not None else ()
+    return hashlib.sha256(config.client_auth.value.encode() + b"".join(subjects)).digest()
+
+
+def is_bound_to(session: Session, server_name: str | None) -> bool:
+    """Whether the session is with the server of this name."""
+    return session.server_name.decode("ascii", "replace") == (server_name or "")
+
+
+def open_ticket(config: ServerConfig, ticket: bytes) -> Flow[Session | None]:
+    """Server: the session in one of our tickets; None for one that is not ours, too old or damaged."""
+    if config.tickets is None:
+        return None
+    state = yield from resolve(config.tickets.open, ticket)
+    try:
+        return None if state is None else Session.from_bytes(state)
+    except DecodeError:  # sealed by us, in an older format
+        return None

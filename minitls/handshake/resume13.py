@@ -1,0 +1,135 @@
+"""TLS 1.3's tickets (RFC 8446 section 4.6.1): what a server gives out, and what a client makes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from minitls.config import ClientConfig, ServerConfig
+from minitls.crypto.suites import SUITES
+from minitls.handshake.flow import Flow, Handshake, resolve
+from minitls.handshake.resume import context_of, identity_of
+from minitls.info import ConnectionInfo
+from minitls.sessions.session import FORMAT, MAX_LIFETIME, Session
+from minitls.wire.codec import Extensions
+from minitls.wire.extensions import TicketRequest
+from minitls.wire.hello import ClientHello
+from minitls.wire.messages import NewSessionTicket
+from minitls.wire.numbers import CipherSuite, ProtocolVersion
+from minitls.wire.numbers import ExtensionType as X
+
+LONGEST_TICKET = 2**15
+"""Bytes of a ticket that a ClientHello has room for, beside all else."""
+MAX_COUNT = 8
+"""How many tickets a client may ask for at once (RFC 9149)."""
+
+
+def session_of(info: ConnectionInfo, nonce: bytes, created: int, lifetime: int, **more: Any) -> Session:
+    """A session of this connection, with the PSK that belongs to a ticket's nonce.  ``created``: in milliseconds."""
+    now = created / 1000
+    authenticated = info.authenticated or now
+    return Session(
+        format=FORMAT,
+        version=ProtocolVersion.TLSv1_3,
+        cipher_suite=CipherSuite[info.cipher_suite or ""],
+        secret=info.resumption_secret().psk(nonce),
+        extended=1,
+        authenticated=int(authenticated * 1000),
+        created=created,
+        lifetime=min(lifetime, max(0, int(authenticated + MAX_LIFETIME - now))),
+        server_name=(info.server_name or "").encode("ascii"),
+        alpn=(info.alpn_protocol or "").encode("ascii"),
+        chain=info.peer_chain,
+        session_id=b"",
+        **more,
+    )
+
+
+# the client -------------------------------------------------------------------------------------------------------------
+
+
+def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSessionTicket) -> Session | None:
+    """What to keep of a ticket; None where it is for nothing: it has no lifetime, no hello has room for it, or nobody proved who
+    they are by certificate.
+
+    An external PSK is no worse than its ticket; and without a certificate nothing could be checked when it is resumed.
+    """
+    lifetime = min(ticket.ticket_lifetime, MAX_LIFETIME)
+    if not lifetime or not info.peer_chain or len(ticket.ticket) > LONGEST_TICKET:
+        return None
+    return session_of(
+        info,
+        ticket.ticket_nonce,
+        math.ceil(config.clock() * 1000),  # up, for no server likes a ticket that is older to us than to itself
+        lifetime,
+        context=b"",
+        identity=identity_of(config.credential),
+        ticket=ticket.ticket,
+        age_add=ticket.ticket_age_add,
+        max_early_data=ticket.extensions.get(X.early_data, 0),
+    )
+
+
+def offerable(config: ClientConfig, session: Session) -> bool:
+    """Whether the policy still has a suite of the session's hash, and we still ask for its application protocol, if it has one."""
+    suite = SUITES.get(session.cipher_suite)
+    if suite is None or not session.chain:
+        return False
+    ours = [SUITES[int(code)].hash_name for code in config.policy.cipher_suites if code in SUITES]
+    return suite.hash_name in ours and (not session.alpn or session.alpn.decode("ascii", "replace") in config.alpn)
+
+
+# the server -------------------------------------------------------------------------------------------------------------
+
+
+def tickets_wanted(config: ServerConfig, hello: ClientHello, info: ConnectionInfo) -> int:
+    """How many tickets a client gets: one for the one that it used; as many as it asks for, within reason (RFC 9149).
+
+    None for an external PSK, which is no worse than a ticket.
+    """
+    modes = hello.extensions.get(X.psk_key_exchange_modes, ())
+    may_return = any(mode in modes for mode in config.policy.psk_key_exchange_modes)
+    if config.tickets is None or not config.ticket_count or not may_return or info.psk_identity is not None:
+        return 0
+    request: TicketRequest | None = hello.extensions.get(X.ticket_request)
+    if request is not None:
+        return min(request.resumption_count if info.resumed else request.new_session_count, MAX_COUNT)
+    return 1 if info.resumed else config.ticket_count
+
+
+def send_tickets(hs: Handshake, config: ServerConfig, count: int) -> Flow[None]:
+    """So that the client may come back, once with each."""
+    for _ in range(count):
+        made, state = make_ticket(config, hs.info)
+        assert config.tickets is not None
+        ticket = yield from resolve(config.tickets.seal, state)
+        if (message := with_ticket(made, ticket)) is not None:
+            hs.send(message)
+
+
+def make_ticket(config: ServerConfig, info: ConnectionInfo) -> tuple[NewSessionTicket, bytes]:
+    """The message but for its ticket, and the state to seal in that."""
+    nonce = config.random(8)
+    age_add = int.from_bytes(config.random(4), "big")
+    early_data = config.early_data or 0
+    session = session_of(
+        info,
+        nonce,
+        int(config.clock() * 1000),
+        config.ticket_lifetime,
+        context=context_of(config),
+        identity=b"",
+        ticket=b"",
+        age_add=age_add,
+        max_early_data=early_data,
+    )
+    extensions = Extensions({X.early_data: early_data} if early_data else {})
+    return NewSessionTicket(session.lifetime, age_add, nonce, b"", extensions), session.to_bytes()
+
+
+def with_ticket(message: NewSessionTicket, ticket: bytes | None) -> NewSessionTicket | None:
+    """The whole message; None where there is no key now, or the client's chain is too long for a ticket."""
+    if ticket is None or len(ticket) > LONGEST_TICKET or not message.ticket_lifetime:
+        return None
+    return dataclasses.replace(message, ticket=ticket)
