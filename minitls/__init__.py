@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from minitls.aio.server import create_server, start_server
     from minitls.aio.streams import create_connection, open_connection, start_tls
     from minitls.certificates.credentials import Credential
+    from minitls.certificates.store import CredentialStore
     from minitls.certificates.trust import TrustStore
+    from minitls.certificates.watch import CredentialFiles
 
 __version__ = "0.1.0"
 
@@ -61,6 +63,8 @@ _LATER = {
     "open_connection": "minitls.aio.streams",
     "start_tls": "minitls.aio.streams",
     "Credential": "minitls.certificates.credentials",
+    "CredentialFiles": "minitls.certificates.watch",
+    "CredentialStore": "minitls.certificates.store",
     "TrustStore": "minitls.certificates.trust",
 }
 
@@ -88,6 +92,8 @@ __all__ = [
     "Connection",
     "ConnectionInfo",
     "Credential",
+    "CredentialFiles",
+    "CredentialStore",
     "Danger",
     "DecodeError",
     "EarlyData",

@@ -40,6 +40,8 @@ from minitls.wire.numbers import (
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
+    from minitls.certificates.crl import Crls
+    from minitls.certificates.sct import Logs
     from minitls.certificates.trust import TrustStore
 
 E = TypeVar("E", bound=IntEnum)
@@ -224,6 +226,8 @@ class _Config:
     ``alpn``: application protocols, best first (RFC 7301).
     ``trust``: whose certificates are believed; None on a client means the system's store.
     ``verify``: called after the built-in verification of the peer; refuses by raising CertificateError.  Or the one Danger.
+    ``crls``: lists of revoked certificates, which the peer's path is looked up in (RFC 5280 section 5); see
+    :class:`minitls.certificates.crl.Crls`.
     ``pinned_keys``: public keys, by their SHA-256 (bytes, hex, or ``sha256//`` and base64), of which the peer's path must have one.
     ``key_log``: where secrets go for Wireshark: a path, or a callable that takes a line (RFC 9850).  Never by default.
     ``observer``: told each step (:mod:`minitls.observe`).
@@ -239,6 +243,7 @@ class _Config:
     alpn: tuple[str, ...] = ()
     trust: TrustStore | None = None
     verify: VerifyHook | Danger | None = None
+    crls: Crls | None = None
     pinned_keys: Collection[bytes | str] = ()
     key_log: str | os.PathLike[str] | KeyLog | None = field(default=None, repr=False)
     observer: Observer | None = field(default=None, repr=False)
@@ -293,7 +298,9 @@ class ClientConfig(_Config):
     or None; once more where TLS 1.2 comes to a PSK suite, with the server's hint (RFC 4279).
     ``credential``: shown to servers that ask for a certificate; None: we decline.
     ``max_fragment_length``: ask for records of 512, 1024, 2048 or 4096 bytes the older way (RFC 6066 section 4); None: do not.
-    ``request_staples``: ask for an OCSP response and SCTs with the certificate; ``info`` has them, nobody checks them yet.
+    ``request_staples``: ask for an OCSP response and SCTs with the certificate: a response must be good, and be there if the
+    certificate says so (RFC 7633); ``info.beside`` has what they say.
+    ``logs``: the Certificate Transparency logs that are believed, and how many must have seen the certificate (RFC 6962).
     ``session_store``: where sessions are kept for resumption, in memory by default; None: nothing is resumed.  A session is offered
     once, to the same name and port, and only if its certificates are still good by this very configuration.
     ``tickets_wanted``: ask for so many tickets after a full and after a resumed handshake (RFC 9149); None: as the server likes.
@@ -305,6 +312,7 @@ class ClientConfig(_Config):
     psk: ClientPsk | None = field(default=None, repr=False)
     max_fragment_length: int | None = None
     request_staples: bool = False
+    logs: Logs | None = None
     session_store: SessionStore | None = field(default_factory=MemoryStore, repr=False)
     tickets_wanted: tuple[int, int] | None = None
     grease: bool = True

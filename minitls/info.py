@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from minitls.crypto.schedule import ExporterSecret, MainSecret, ResumptionSecret
 from minitls.errors import Misuse
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import read_message
+
+if TYPE_CHECKING:
+    from minitls.certificates.beside import Beside
 
 Exporter12: TypeAlias = Callable[[str, bytes | None, int], bytes]
 
@@ -34,7 +37,8 @@ class ConnectionInfo:
 
     ``signature_scheme``: what the server proved its key with; ``client_signature_scheme``: the client, if it was asked.
     ``peer_chain``: what the peer sent, ``verified_chain``: the path that was found good, up to the root; DER, leaf first.
-    ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked: as it came, not checked.
+    ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked, as it came; ``beside``: what it says,
+    and what SCTs in the certificate itself say.
     ``session_key``: under which a client's sessions with this server are kept.
     ``resumption``: how the connection was resumed: "psk_dhe_ke", "psk_ke", or TLS 1.2's "ticket" or "session_id".
     ``authenticated``: when the peers proved who they are, in seconds by the configuration's clock: before a resumed one began.
@@ -66,6 +70,7 @@ class ConnectionInfo:
     ech_accepted: bool = False
     ocsp_response: bytes = field(default=b"", repr=False)
     scts: tuple[bytes, ...] = field(default=(), repr=False)
+    beside: Beside | None = field(default=None, repr=False)
     session_key: str = field(default="", repr=False)
     client_hello_raw: bytes = field(default=b"", repr=False)
     _early_data: bytearray | None = field(default=None, repr=False)

@@ -58,6 +58,12 @@ class Pki:
     def server(self, key: str = "p256", *names: str) -> Credential:
         return self.issue(*(names or (NAME, "127.0.0.1", "::1")), key=key).credential()
 
+    @cached_property
+    def stapled(self) -> Credential:
+        """The server's, with a good OCSP response."""
+        issued = self.issue(NAME, "127.0.0.1", "::1")
+        return issued.credential().stapled(ocsp_response=self.authority.ocsp_response(issued))
+
     def client(self, key: str = "p256") -> Credential:
         return self.issue("client", key=key, client=True).credential()
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from minitls.certificates.credentials import Credential, load_chain, load_key
@@ -28,6 +29,10 @@ Key: TypeAlias = Any
 LEAF_DAYS = 397
 """Browsers refuse leaves that are valid for longer."""
 ROOT_DAYS = 3650
+STATUS_DAYS = 7
+"""What the CA says of a revocation holds for so long."""
+
+Status: TypeAlias = Literal["good", "revoked", "unknown"]
 
 KEYS: Mapping[str, Callable[[], Key]] = {
     "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -130,10 +135,12 @@ class Authority:
         days: int = LEAF_DAYS,
         valid_from: datetime.datetime | None = None,
         valid_until: datetime.datetime | None = None,
+        must_staple: bool = False,
     ) -> Issued:
         """A leaf for these host names and addresses, or (``client``) for a client of this name.  Raises Misuse.
 
         ``days``: from yesterday on, and not longer than the CA's own, unless ``valid_from`` and ``valid_until`` say otherwise.
+        ``must_staple``: its server promises to staple an OCSP response (RFC 7633).
         """
         if not names:
             raise Misuse("a certificate needs at least one name")
@@ -141,9 +148,75 @@ class Authority:
             raise Misuse(f"a certificate is valid for at least one day, not {days}")
         begin, end = _from_yesterday(days)
         begin, end = valid_from or begin, valid_until or min(end, self.chain[0].not_valid_after_utc)
-        leaf_key = make_key(key)
-        leaf = _build(_name(names[0]), leaf_key.public_key(), self._key, self.chain[0], begin, end, names=names, client=client)
-        return Issued((leaf, *self.chain[:-1]), leaf_key)
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
+        extra = [x509.TLSFeature([x509.TLSFeatureType.status_request])] if must_staple else []
+        return self._issue(_name(names[0]), make_key(key), begin, end, names=names, usage=usage, extra=extra)
+
+    def issue_responder(self, *, key: str = "p256") -> Issued:
+        """One that may sign OCSP responses in the CA's place (RFC 6960 section 4.2.2.2).  Raises Misuse."""
+        begin, end = _from_yesterday(LEAF_DAYS)
+        usage, extra = ExtendedKeyUsageOID.OCSP_SIGNING, [x509.OCSPNoCheck()]
+        return self._issue(_name("OCSP responder"), make_key(key), begin, end, usage=usage, extra=extra)
+
+    def _issue(self, subject: x509.Name, key: Key, begin: datetime.datetime, end: datetime.datetime, **how: Any) -> Issued:
+        leaf = _build(subject, key.public_key(), self._key, self.chain[0], begin, end, **how)
+        return Issued((leaf, *self.chain[:-1]), key)
+
+    def ocsp_response(
+        self,
+        issued: Issued,
+        status: Status = "good",
+        *,
+        at: datetime.datetime | None = None,
+        days: float | None = STATUS_DAYS,
+        reason: x509.ReasonFlags | None = None,
+        responder: Issued | None = None,
+    ) -> bytes:
+        """DER, to staple: ``issued.credential().stapled(ocsp_response=...)`` (RFC 6960, in the profile of RFC 5019).
+
+        ``at``: when it is made, and since when a "revoked" one is; an hour ago by default.  ``days``: it holds for so many, None:
+        it does not say.  ``reason``: of a revocation.  ``responder``: who signs in the CA's place (:meth:`issue_responder`).
+        """
+        since, signer = at or _an_hour_ago(), responder or Issued(self.chain, self._key)
+        revoked = status == "revoked"
+        builder = ocsp.OCSPResponseBuilder().add_response(
+            issued.chain[0],
+            self.chain[0],
+            hashes.SHA1(),
+            ocsp.OCSPCertStatus[status.upper()],
+            since,
+            None if days is None else since + datetime.timedelta(days=days),
+            since if revoked else None,
+            reason if revoked else None,
+        )
+        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer.chain[0])
+        if responder is not None:
+            builder = builder.certificates([responder.chain[0]])
+        return builder.sign(signer.key, _hash_for(signer.key)).public_bytes(Encoding.DER)
+
+    def crl(
+        self,
+        *revoked: Issued,
+        at: datetime.datetime | None = None,
+        days: float = STATUS_DAYS,
+        reason: x509.ReasonFlags | None = None,
+    ) -> bytes:
+        """PEM: the list of these, all revoked ``at`` (an hour ago) for the same ``reason`` (RFC 5280 section 5)."""
+        since = at or _an_hour_ago()
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.chain[0].subject)
+            .last_update(since)
+            .next_update(since + datetime.timedelta(days=days))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(x509.CRLNumber(int(since.timestamp())), critical=False)
+        )
+        for each in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(each.chain[0].serial_number).revocation_date(since)
+            if reason is not None:
+                entry = entry.add_extension(x509.CRLReason(reason), critical=False)
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(self._key, _hash_for(self._key)).public_bytes(Encoding.PEM)
 
 
 def self_signed(*names: str, key: str = "p256") -> Issued:
@@ -160,6 +233,11 @@ def _from_yesterday(days: int) -> tuple[datetime.datetime, datetime.datetime]:
         return begin, begin + datetime.timedelta(days=days)
     except OverflowError:
         raise Misuse(f"{days} days are beyond the end of all calendars") from None
+
+
+def _an_hour_ago() -> datetime.datetime:
+    """Clocks differ, as above."""
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0) - datetime.timedelta(hours=1)
 
 
 def _name(common_name: str) -> x509.Name:
@@ -192,11 +270,12 @@ def _build(
     *,
     ca: int | None = None,
     names: tuple[str, ...] = (),
-    client: bool = False,
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+    extra: Sequence[x509.ExtensionType] = (),
 ) -> x509.Certificate:
     """One certificate (RFC 5280 section 4.2).
 
-    ``signer``: who signs it, None: its own key; ``ca``: how many CAs may stand below it, None: it is a leaf.
+    ``signer``: who signs it, None: its own key; ``ca``: how many CAs may stand below it, None: it is a leaf, for ``usage``.
     """
     builder = (
         x509.CertificateBuilder()
@@ -214,9 +293,11 @@ def _build(
         above: Key = signer.public_key() if signer else public_key
         builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above), critical=False)
     if ca is None:
-        usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+    for extension in extra:
+        builder = builder.add_extension(extension, critical=False)
     return builder.sign(signing_key, _hash_for(signing_key))
 
 

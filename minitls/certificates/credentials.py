@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Container, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -103,21 +103,56 @@ class Credential:
     def from_files(
         cls, cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None, password: bytes | str | None = None
     ) -> Credential:
-        """From PEM files; without ``key`` the first has both.  Raises Misuse, which names the file, and OSError."""
-        chain = load_chain(Path(cert).read_bytes(), str(cert))
-        where = cert if key is None else key
-        return cls.from_cryptography(chain, load_key(Path(where).read_bytes(), password, str(where)))
+        """From files in any form that :meth:`from_bytes` knows; without ``key`` the first has both.
+
+        Raises Misuse, which names the file, and OSError.
+        """
+        data, key_data = Path(cert).read_bytes(), None if key is None else Path(key).read_bytes()
+        return cls.from_bytes(data, key_data, password, where=str(cert), where_key=None if key is None else str(key))
+
+    @classmethod
+    def from_bytes(
+        cls,
+        cert: bytes,
+        key: bytes | None = None,
+        password: bytes | str | None = None,
+        *,
+        where: str = "this",
+        where_key: str | None = None,
+    ) -> Credential:
+        """From PEM, DER or PKCS#12, each told by its looks: the chain leaf first; without ``key`` the first has both.
+
+        In DER, certificates stand one after another, and a key is PKCS#8, PKCS#1 or SEC 1.  ``where``, ``where_key``: what errors
+        call the two.  Raises Misuse.
+        """
+        if _is_pkcs12(cert):
+            if key is not None:
+                raise Misuse(f"{where} is a PKCS#12 bundle, which has its key in it: give no other", reason="bad_key")
+            return cls._from_pkcs12(cert, password, "this PKCS#12 bundle" if where == "this" else f"the PKCS#12 bundle {where}")
+        chain = load_chain(cert, where) if _is_pem(cert) else _load_der_chain(cert, where)
+        if key is None:
+            if not _is_pem(cert):
+                raise Misuse(f"{where} is a certificate in DER, which has no key in it: give its key, too", reason="bad_key")
+            key, where_key = cert, where
+        return cls.from_cryptography(chain, (load_key if _is_pem(key) else _load_der_key)(key, password, where_key or where))
 
     @classmethod
     def from_pkcs12(cls, data: bytes, password: bytes | str | None = None) -> Credential:
         """From PKCS#12.  Raises Misuse."""
+        return cls._from_pkcs12(data, password, "this PKCS#12 bundle")
+
+    @classmethod
+    def _from_pkcs12(cls, data: bytes, password: bytes | str | None, what: str) -> Credential:
         try:
             with quietly():
                 bundle = pkcs12.load_pkcs12(data, _encoded(password))
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise Misuse(f"this PKCS#12 bundle cannot be read: {error}", reason="bad_key") from None
+        except ValueError:
+            problem = "its password is wrong" if password else "it is encrypted and wants a password"
+            raise Misuse(f"{what} cannot be read: {problem}, or it is damaged", reason="bad_key") from None
+        except UnsupportedAlgorithm as error:
+            raise Misuse(f"{what} cannot be read: {error}", reason="bad_key") from None
         if bundle.key is None or bundle.cert is None:
-            raise Misuse("this PKCS#12 bundle has no private key with its certificate", reason="bad_key")
+            raise Misuse(f"{what} has no private key with its certificate", reason="bad_key")
         others = [extra.certificate for extra in bundle.additional_certs]
         return cls.from_cryptography(in_order(bundle.cert.certificate, others), bundle.key)
 
@@ -205,21 +240,62 @@ def load_chain(pem: bytes, where: str = "this") -> list[x509.Certificate]:
 
 def load_key(pem: bytes, password: bytes | str | None = None, where: str = "this") -> PrivateKeyTypes:
     """The private key of a PEM text.  Raises Misuse."""
+    if b"PRIVATE KEY" not in pem:
+        raise Misuse(f"{where} holds no private key in PEM", reason="bad_key")
+    return _load_key(serialization.load_pem_private_key, _key_block(pem), password, where)
+
+
+def _load_der_key(der: bytes, password: bytes | str | None, where: str) -> PrivateKeyTypes:
+    return _load_key(serialization.load_der_private_key, der, password, where)
+
+
+def _load_key(load: Callable[..., PrivateKeyTypes], data: bytes, password: bytes | str | None, where: str) -> PrivateKeyTypes:
     secret = _encoded(password) or None
     try:
         # Checking an RSA key's numbers takes 35 ms; one that is wrong makes signatures that nobody accepts, and no more.
-        return serialization.load_pem_private_key(_key_block(pem), secret, unsafe_skip_rsa_key_validation=True)
+        return load(data, secret, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         wants = "is encrypted: give its password" if secret is None else "is not encrypted: it has no password"
         raise Misuse(f"the private key in {where} {wants}", reason="bad_password") from None
     except ValueError:
         problem = "the password is wrong, or it is damaged" if secret is not None else "it is damaged, or of an unknown kind"
-        text = (
-            f"{where} holds no private key in PEM" if b"PRIVATE KEY" not in pem else f"the key in {where} cannot be read: {problem}"
-        )
-        raise Misuse(text, reason="bad_key") from None
+        raise Misuse(f"the key in {where} cannot be read: {problem}", reason="bad_key") from None
     except UnsupportedAlgorithm as error:
         raise Misuse(f"the private key in {where} is of an unsupported kind: {error}", reason="unsupported_key") from None
+
+
+def _load_der_chain(der: bytes, where: str) -> list[x509.Certificate]:
+    try:
+        if chain := [read_der(each) for each in _der_elements(der)]:
+            return chain
+    except PARSE_ERRORS:
+        pass
+    raise Misuse(f"{where} holds no certificate that can be read, in PEM or in DER", reason="bad_certificate")
+
+
+def _is_pem(data: bytes) -> bool:
+    return b"-----BEGIN " in data or data[:1] != b"\x30"
+
+
+def _is_pkcs12(data: bytes) -> bool:
+    """A SEQUENCE that begins with the version 3 (RFC 7292 section 4); a certificate's begins with a SEQUENCE, a key's with 0 or
+    1.
+    """
+    return data[:1] == b"\x30" and data[_der_sizes(data)[0] :][:3] == b"\x02\x01\x03"
+
+
+def _der_elements(der: bytes) -> Iterator[bytes]:
+    while der:
+        size = sum(_der_sizes(der))
+        yield der[:size]
+        der = der[size:]
+
+
+def _der_sizes(der: bytes) -> tuple[int, int]:
+    """The lengths of an element's tag and length together, and of its contents (X.690 section 8.1.3)."""
+    first = der[1] if len(der) > 1 else 0
+    more = first & 0x7F if first & 0x80 else 0
+    return 2 + more, int.from_bytes(der[2 : 2 + more]) if more else first & 0x7F
 
 
 def _key_block(pem: bytes) -> bytes:

@@ -15,6 +15,7 @@ from minitls.errors import Alert, CertificateError
 PARSE_ERRORS = (
     ValueError,
     TypeError,
+    KeyError,  # a TLSFeature that it does not know
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,

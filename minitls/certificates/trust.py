@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import ssl
 import threading
@@ -54,7 +53,7 @@ class TrustStore:
     def __init__(self, load: Callable[[], Iterable[x509.Certificate]], where: str) -> None:
         self._load = load
         self._where = where
-        self._verdicts: dict[tuple[bytes, str | None, bool], Verdict] = {}
+        self._verdicts: dict[tuple[tuple[bytes, ...], str | None, bool], Verdict] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -121,10 +120,7 @@ class TrustStore:
         at = at or datetime.now(UTC)
         if at.tzinfo is None:
             raise Misuse("at= is a time without a time zone: whose noon is it?")
-        digest = hashlib.sha256()
-        for der in as_der(chain):
-            digest.update(len(der).to_bytes(4, "big") + der)
-        key = (digest.digest(), name, client)
+        key = (tuple(as_der(chain)), name, client)
         known = self._verdicts.get(key)
         if known is not None and known[1] <= at <= known[2]:
             return list(known[0])

@@ -97,7 +97,7 @@ class Watched:
         except Misuse as error:
             self._refuse(error.message, error.reason)
         except OSError as error:
-            self._digest = b""
+            self._digest, self._again = b"", now + COARSE  # no more files may be open, say: which changes without their changing
             self._refuse(f"cannot read {error.filename or self._files.cert}, {error.strerror}", "unreadable")
         return None
 
@@ -118,8 +118,8 @@ class Watched:
         cert, key = _read(files.cert), None if files.key is None else _read(files.key)
         try:
             staple = None if files.ocsp is None else _read(files.ocsp)
-        except FileNotFoundError:
-            staple = b""
+        except OSError:
+            staple = b""  # no reason to refuse a certificate
         digest = hashlib.sha256(repr((cert, key, staple)).encode()).digest()
         if digest == self._digest and self._clock() < self._reconsider:
             return None
@@ -175,7 +175,7 @@ def good_until(response: bytes, leaf: x509.Certificate) -> float:
     Raises ValueError, the end of a sentence, for one that says nothing about it.  Its signature is for clients to check.
     """
     if not response:
-        raise ValueError("is missing")
+        raise ValueError("is missing, or cannot be read")
     try:
         parsed = ocsp.load_der_ocsp_response(response)
         if parsed.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:

@@ -15,6 +15,7 @@ from minitls.errors import Misuse
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
+    from minitls.certificates.store import CredentialStore
     from minitls.certificates.trust import TrustStore
     from minitls.config import ClientConfig, Policy
     from minitls.observe import KeyLog, Observer
@@ -191,16 +192,27 @@ def _code_or_name(text: str) -> str | int:
     return int(text, 16) if re.fullmatch(r"0x[0-9a-fA-F]{1,4}", text) else text
 
 
-def credentials(args: argparse.Namespace) -> tuple[Credential, ...]:
-    """What --cert and --key name, in pairs.  Raises Misuse and CommandError."""
-    from minitls.certificates.credentials import Credential
-
+def pairs(args: argparse.Namespace) -> list[tuple[str, str | None]]:
+    """What --cert and --key name.  Raises CommandError."""
     if args.key and len(args.key) != len(args.cert):
         raise CommandError(
             USAGE, f"{len(args.cert)} --cert but {len(args.key)} --key: each certificate has its key, in the same order"
         )
-    keys = args.key or [None] * len(args.cert)
-    return tuple(reading(cert, partial(Credential.from_files, cert, key)) for cert, key in zip(args.cert, keys, strict=True))
+    return list(zip(args.cert, args.key or [None] * len(args.cert), strict=True))
+
+
+def credentials(args: argparse.Namespace) -> tuple[Credential, ...]:
+    """What --cert and --key name, as they are now.  Raises Misuse and CommandError."""
+    from minitls.certificates.credentials import Credential
+
+    return tuple(reading(cert, partial(Credential.from_files, cert, key)) for cert, key in pairs(args))
+
+
+def watched(args: argparse.Namespace) -> CredentialStore | None:
+    """The same for a server that goes on when they are replaced; None where there are none.  Raises Misuse and CommandError."""
+    from minitls.certificates.store import CredentialStore
+
+    return reading(args.cert[0], partial(CredentialStore.watch, *pairs(args))) if args.cert else None
 
 
 def trust(files: Sequence[str]) -> TrustStore | None:

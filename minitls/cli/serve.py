@@ -18,12 +18,12 @@ from minitls.cli.common import (
     add_connection_options,
     add_output_options,
     add_policy_options,
-    credentials,
     did_you_mean,
     key_log,
     policy,
     shared_key,
     trust,
+    watched,
 )
 from minitls.cli.service import Service, listen_address, tell
 
@@ -127,7 +127,8 @@ def configure(args: argparse.Namespace, cleanup: contextlib.ExitStack, replay: P
     asked = ClientAuth.request if args.request_client_cert else ClientAuth.require
     keys = dict(args.psk)
     return ServerConfig(
-        credentials=(cleanup.enter_context(dev_credential(args)),) if args.dev else credentials(args),
+        credentials=(cleanup.enter_context(dev_credential(args)),) if args.dev else (),
+        select_credential=None if args.dev else watched(args),
         client_auth=asked if args.client_ca else ClientAuth.none,
         trust=trust(args.client_ca),
         policy=policy(args),

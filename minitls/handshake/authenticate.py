@@ -102,9 +102,21 @@ def verified_path(
         from minitls.certificates.pins import check_pins
 
         check_pins(found, config.pinned_keys)
+    if config.crls is not None:
+        config.crls.check(found, at)
     if callable(config.verify):
         yield from resolve(config.verify, PeerCertificates(chain, path, name))
     return path
+
+
+def check_staples(hs: Handshake, config: ClientConfig) -> None:
+    """What came beside the server's certificate, or did not (RFC 6066 section 8, RFC 6962, RFC 7633).  Raises CertificateError."""
+    info = hs.info
+    if info.verified_chain and (config.request_staples or config.logs is not None):
+        from minitls.certificates.beside import check_beside
+
+        at, response = datetime.fromtimestamp(config.clock(), UTC), info.ocsp_response if config.request_staples else None
+        info.beside = check_beside(info.verified_chain, at, ocsp_response=response, scts=info.scts, logs=config.logs)
 
 
 @lru_cache(256)

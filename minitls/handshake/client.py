@@ -125,6 +125,7 @@ def make_offer(
             extensions[X.encrypt_then_mac] = None
     if config.request_staples:
         extensions[X.status_request] = CertificateStatusRequest(CertificateStatusType.ocsp, b"", b"")
+    if config.request_staples or config.logs is not None:
         extensions[X.signed_certificate_timestamp] = None
     offer_limits(config, extensions)
     if config.send_certificate_authorities and config.trust is not None:
