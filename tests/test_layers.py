@@ -134,3 +134,14 @@ def test_no_module_is_too_long() -> None:
     """When it passes some 450 lines, look for the second idea."""
     lengths = {module: SOURCE.joinpath(*module.split(".")).with_suffix(".py").read_text().count("\n") for module in modules()}
     assert {module: length for module, length in lengths.items() if length > 500} == {}
+
+
+def test_the_top_level_stays_small() -> None:
+    """The house has few rooms (DESIGN); what a test or a helper leaves behind does not become part of it."""
+    root = SOURCE.parent
+    if not (root / ".git").exists():
+        pytest.skip("no git checkout: nobody knows what is tracked")
+    tracked = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
+    top = {line.partition("/")[0] for line in tracked.splitlines()}
+    allowed = {"LICENSE", "README.md", "pyproject.toml", "minitls", "certs", "tests", "interop"}
+    assert {name for name in top if not name.startswith(".")} == allowed
