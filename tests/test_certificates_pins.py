@@ -21,6 +21,13 @@ def test_every_form(pki: Pki) -> None:
     assert read_pins((digest, digest.hex(), digest.hex().upper(), text, f"sha256//{text}", f"sha256/{text}")) == {digest}
 
 
+def test_a_digest_that_begins_with_a_slash() -> None:
+    digest = b"\xff" * 32
+    text = base64.b64encode(digest).decode()
+    assert text[0] == "/"
+    assert read_pins((text, f"sha256//{text}", f"sha256/{text}")) == {digest}
+
+
 @pytest.mark.parametrize("bad", [b"", b"x" * 31, "", "ab" * 31, "sha256//", "sha256//AAAA", "no base64!", "ä" * 64])
 def test_what_is_no_pin(bad: bytes | str) -> None:
     with pytest.raises(Misuse, match="a pin is the SHA-256"):

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from minitls.certificates.faults import Fault, name_of
 from minitls.errors import Alert, Misuse
 
+BASE64 = 44
+"""Characters of a SHA-256 in base64."""
 PINNED_KEY_NOT_MATCHED = 1  # OpenSSL has no number for it: unspecified
 
 
@@ -35,8 +37,8 @@ def read_pins(pins: Iterable[bytes | str]) -> frozenset[bytes]:
 def _read(pin: bytes | str) -> bytes:
     try:
         if isinstance(pin, str):
-            text = pin.removeprefix("sha256//").removeprefix("sha256/")
-            pin = base64.b64decode(text, validate=True) if text != pin or len(text) != 64 else bytes.fromhex(text)
+            in_base64 = pin[:-BASE64] in ("", "sha256//", "sha256/")  # whose own first character may be a slash, too
+            pin = base64.b64decode(pin[-BASE64:], validate=True) if in_base64 else bytes.fromhex(pin)
     except (binascii.Error, ValueError):
         pin = b""
     if len(pin) != 32:
