@@ -40,7 +40,17 @@ from minitls.errors import (
     TLSError,
     TruncationError,
 )
-from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, TicketReceived
+from minitls.events import (
+    ApplicationData,
+    ClientAuthenticated,
+    ClientDeclined,
+    EarlyData,
+    Event,
+    HandshakeCompleted,
+    KeyUpdated,
+    PeerClosed,
+    TicketReceived,
+)
 from minitls.handshake.flow import Question
 from minitls.handshake.negotiate import Agreement, negotiate
 from minitls.info import ConnectionInfo
@@ -87,8 +97,10 @@ __all__ = [
     "ApplicationData",
     "CertificateError",
     "ClientAuth",
+    "ClientAuthenticated",
     "ClientConfig",
     "ClientConnection",
+    "ClientDeclined",
     "Connection",
     "ConnectionInfo",
     "Credential",

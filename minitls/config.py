@@ -304,6 +304,7 @@ class ClientConfig(_Config):
     ``session_store``: where sessions are kept for resumption, in memory by default; None: nothing is resumed.  A session is offered
     once, to the same name and port, and only if its certificates are still good by this very configuration.
     ``tickets_wanted``: ask for so many tickets after a full and after a resumed handshake (RFC 9149); None: as the server likes.
+    ``post_handshake_auth``: let the server ask for ``credential`` after the handshake, too (RFC 8446 section 4.2.6); TLS 1.3.
     ``grease``: send RFC 8701's meaningless values, so that servers stay tolerant of what comes later.
     ``send_certificate_authorities``: tell servers which roots we trust (RFC 8446 section 4.2.4): for small private stores only.
     """
@@ -315,6 +316,7 @@ class ClientConfig(_Config):
     logs: Logs | None = None
     session_store: SessionStore | None = field(default_factory=MemoryStore, repr=False)
     tickets_wanted: tuple[int, int] | None = None
+    post_handshake_auth: bool = False
     grease: bool = True
     send_certificate_authorities: bool = False
 
@@ -337,6 +339,8 @@ class ServerConfig(_Config):
     ``credentials``: one or several; chosen by the client's server_name and signature algorithms, the first being the default.
     ``select_credential``: asked first, with the ClientHello; None as an answer means: choose among ``credentials``.
     ``client_auth``: whether clients are asked for a certificate; then ``trust`` says whose.
+    ``post_handshake_auth``: be ready to ask after the handshake (``request_client_certificate``), of clients that allow it, by
+    TLS 1.3 (RFC 8446 section 4.6.2); ``trust`` says whose certificates, and ``ClientAuth.require`` that declining is an error.
     ``psk``: called with an identity that a client claims, gives the key as an ExternalPsk or as bytes, or None.
     ``tickets``: the keys that session tickets are sealed with (by default of this very object, rotated by themselves); None: no
     tickets.  ``session_cache``: TLS 1.2's sessions by ID, for clients without tickets; None: none.
@@ -350,6 +354,7 @@ class ServerConfig(_Config):
     credentials: tuple[Credential, ...] = ()
     select_credential: SelectCredential | None = None
     client_auth: ClientAuth = ClientAuth.none
+    post_handshake_auth: bool = False
     psk: ServerPsk | None = field(default=None, repr=False)
     tickets: Tickets | None = field(default_factory=TicketKeys, repr=False)
     session_cache: SessionCache | None = field(default_factory=MemoryStore, repr=False)
@@ -365,8 +370,10 @@ class ServerConfig(_Config):
         object.__setattr__(self, "credentials", tuple(given) if isinstance(given, Iterable) else (given,))
         if not self.credentials and self.select_credential is None and self.psk is None:
             raise Misuse("a server needs a certificate: give credentials=(...) or select_credential=...")
-        if self.client_auth is not ClientAuth.none and self.trust is None and self.verify is not Danger.accept_any_certificate:
-            raise Misuse("client_auth needs trust=TrustStore...: whose client certificates are believed?")
+        asks = self.post_handshake_auth or self.client_auth is not ClientAuth.none
+        if asks and self.trust is None and self.verify is not Danger.accept_any_certificate:
+            what = "post_handshake_auth" if self.client_auth is ClientAuth.none else "client_auth"
+            raise Misuse(f"{what} needs trust=TrustStore...: whose client certificates are believed?")
         if not 0 <= self.ticket_count <= 16:
             raise Misuse(f"ticket_count is a number from 0 to 16, not {self.ticket_count!r}")
         if not 1 <= self.ticket_lifetime <= MAX_LIFETIME:

@@ -8,27 +8,32 @@ Rules that hold here and nowhere else:
 3. While a question is open nothing is processed: what comes meanwhile is kept.  What was said before it may be sent.
 4. After a fatal alert nothing more is sent, after the peer's close_notify nothing more is read.
 5. When the handshake is over its flow, transcript and buffers go; an established connection is two keys and little else.
+   Who has agreed to post-handshake authentication keeps the transcript's hash, too.
+6. Such an authentication is a flow in a slot of its own.  Data and other messages may come before its answer, none within it; and
+   its answer is sent when it is whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from minitls.config import ClientConfig, ServerConfig
 from minitls.errors import Alert, AlertLevel, AlertReceived, DecodeError, Misuse, PeerMisbehaved, TLSError, TruncationError
-from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, TicketReceived
-from minitls.handshake.after import AFTER, AFTER_12
-from minitls.handshake.driver import Driver, check_boundary
-from minitls.handshake.flow import Question
-from minitls.handshake.resume13 import session_of_ticket
+from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, client_answered
+from minitls.handshake.after import may_come
+from minitls.handshake.driver import Driver, Offload, check_boundary
+from minitls.handshake.flow import Flow, Question
+from minitls.handshake.post import settle
+from minitls.handshake.transcript import Transcript
 from minitls.info import ConnectionInfo
 from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, MessageSeen, Observation
 from minitls.record.layer import RecordLayer
 from minitls.record.protection import MAX_PLAINTEXT, Opening, Sealing
 from minitls.record.protection12 import Sealing12
 from minitls.wire.framing import Framing
-from minitls.wire.messages import MESSAGES, KeyUpdate, NewSessionTicket, message_type, read_message, write_message
+from minitls.wire.messages import MESSAGES, KeyUpdate, message_type, read_message, write_message
 from minitls.wire.messages12 import MESSAGES_12
 from minitls.wire.numbers import ContentType, KeyUpdateRequest, ProtocolVersion
 
@@ -38,6 +43,7 @@ MAX_KEY_UPDATES = 32
 MAX_TICKETS = 16
 MAX_WARNINGS = 4
 MAX_RENEGOTIATIONS = 1
+MAX_CERTIFICATE_REQUESTS = 4
 """How many of these a peer may send without any application data between them."""
 
 
@@ -53,11 +59,14 @@ class Connection:
         "_config",
         "_framing",
         "_handshake",
+        "_offload",
         "_output",
         "_peer_closed",
+        "_post",
         "_records",
         "_resend_early_data",
         "_restless",
+        "_transcript",
         "_update_asked",
         "_update_owed",
         "_write_closed",
@@ -75,6 +84,9 @@ class Connection:
         self._framing = Framing()
         self._output: list[bytes] = []
         self._handshake: Driver | None = None
+        self._post: Driver | None = None
+        self._transcript: Transcript | None = None
+        self._offload: Offload | None = None
         self._peer_closed = False
         self._write_closed = False
         self._resend_early_data = False
@@ -103,7 +115,8 @@ class Connection:
     @property
     def question(self) -> Question | None:
         """What the application was asked and has not answered."""
-        return self._handshake.question if self._handshake else None
+        driver = self._handshake or self._post
+        return driver.question if driver else None
 
     @property
     def peer_closed(self) -> bool:
@@ -159,7 +172,7 @@ class Connection:
         return self._answered(question, lambda driver: driver.fail(error))
 
     def _answered(self, question: Question, step: Any) -> list[Event]:
-        driver = self._handshake
+        driver = self._handshake or self._post
         if driver is None or driver.question is not question:
             raise Misuse("this question is not open: it was answered, or the connection has ended")
         events: list[Event] = []
@@ -184,7 +197,8 @@ class Connection:
         while start < end and self.question is None:
             if self._peer_closed:
                 return end  # RFC 8446 section 6.1: what comes after close_notify is ignored
-            if self._handshake is None and not self._framing and records.max_receive == MAX_PLAINTEXT:
+            in_flow = self._handshake is not None or (self._post is not None and not self._post.patient)
+            if not in_flow and not self._framing and records.max_receive == MAX_PLAINTEXT:
                 assert records.opening is not None
                 before = start
                 start, data, other = records.opening.open_data(view, start)
@@ -220,8 +234,8 @@ class Connection:
         elif kind == ContentType.alert:
             self._alert(content, events)
         elif kind == ContentType.application_data:
-            if self._handshake is not None:
-                self._handshake.receive_data(content)
+            if (driver := self._handshake or self._post) is not None and not driver.patient:
+                driver.receive_data(content)
             if content:
                 self._data_received(content, events)
         elif kind == ContentType.change_cipher_spec and self._config.observer:
@@ -252,15 +266,15 @@ class Connection:
     def _messages(self, events: list[Event]) -> None:
         """Whole handshake messages, for as long as nobody must answer first."""
         while self.question is None and (raw := self._framing.take()) is not None:
-            driver = self._handshake
-            if driver is not None:
+            driver = self._handshake or self._post
+            if driver is not None and driver.takes(raw):
                 driver.receive(raw)
-                self._records.change_cipher_spec_allowed = True
+                self._records.change_cipher_spec_allowed = driver is self._handshake
                 self._after_step(driver, events)
                 continue
             tls12 = self._records.tls12
             kind = message_type(raw, MESSAGES_12 if tls12 else MESSAGES)
-            handler = (AFTER_12 if tls12 else AFTER)[self.info.role].get(kind)
+            handler = may_come(self.info.role, tls12=tls12, authenticating=self._transcript is not None).get(kind)
             if handler is None:
                 raise PeerMisbehaved(
                     Alert.unexpected_message,
@@ -281,8 +295,13 @@ class Connection:
             events.append(driver.question)
         if not driver.done:
             return
+        if driver is self._post:
+            self._authenticated(driver, events)
+            return
         driver.flush()
         self._handshake = None
+        if driver.kept is not None:
+            self._transcript, self._offload = driver.kept, driver.offload
         self._records.change_cipher_spec_allowed = False
         self.info.timing.completed = self._config.clock()
         self.info.authenticated = self.info.authenticated or self.info.timing.completed
@@ -311,6 +330,8 @@ class Connection:
             self._count("warning alerts", MAX_WARNINGS)
         elif code == Alert.close_notify and self._handshake is None:
             self._peer_closed = True
+            if self._post is not None:
+                self._post.close()
             events.append(PeerClosed())
         else:
             raise AlertReceived(code)
@@ -341,12 +362,21 @@ class Connection:
         self._count("renegotiations", MAX_RENEGOTIATIONS)
         self._send_alert(Alert.no_renegotiation)
 
-    def ticket_received(self, ticket: NewSessionTicket) -> TicketReceived:
-        assert isinstance(self._config, ClientConfig)
-        self._count("tickets", MAX_TICKETS)
-        session, store = session_of_ticket(self._config, self.info, ticket), self._config.session_store
-        keeping = store.put(self.info.session_key, session) if store is not None and session is not None else None
-        return TicketReceived(ticket, session, keeping)
+    def _authenticate(self, flow: Callable[[Driver, Any], Flow[bool]]) -> Driver:
+        """Start a post-handshake authentication, which goes on from the handshake's transcript (RFC 8446 section 4.4.1)."""
+        assert self._transcript is not None
+        config: Any = self._config
+        info, transcript = copy.copy(self.info), self._transcript.copy()
+        self._post = Driver(flow, config, info, self._records, self._framing, self._output, b"", self._offload, transcript)
+        return self._post
+
+    def _authenticated(self, driver: Driver, events: list[Event]) -> None:
+        self._post = None
+        if self._write_closed and self.info.role == "client":
+            return  # closed in the meantime: nobody will hear our answer
+        driver.flush()
+        settle(self.info, driver.info)
+        events.append(client_answered(self.info, driver.result))
 
     # sending ----------------------------------------------------------------------------------------------------------
 
@@ -441,8 +471,8 @@ class Connection:
         """End at once, without a word to the peer; later calls raise ``error``."""
         self.error = self.error or error
         self._write_closed = True
-        if self._handshake is not None:
-            self._handshake.close()
+        for driver in filter(None, (self._handshake, self._post)):
+            driver.close()
 
     def _fail(self, error: BaseException) -> None:
         """The one place that sends fatal alerts."""

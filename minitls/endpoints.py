@@ -6,15 +6,17 @@ import inspect
 from collections.abc import Awaitable
 
 from minitls.config import ClientConfig, ServerConfig
-from minitls.connection import Connection
+from minitls.connection import MAX_CERTIFICATE_REQUESTS, MAX_TICKETS, Connection
 from minitls.errors import Misuse
+from minitls.events import Event, TicketReceived
 from minitls.handshake.client import client_handshake
 from minitls.handshake.driver import Driver, Offload
-from minitls.handshake.resume13 import make_ticket, with_ticket
+from minitls.handshake.post import answer_request, request_certificate
+from minitls.handshake.resume13 import make_ticket, session_of_ticket, with_ticket
 from minitls.handshake.server import server_handshake
 from minitls.info import ConnectionInfo, Timing
 from minitls.observe import MessageSeen
-from minitls.wire.messages import NewSessionTicket, write_message
+from minitls.wire.messages import CertificateRequest, NewSessionTicket, write_message
 from minitls.wire.numbers import ContentType
 
 
@@ -55,6 +57,23 @@ class ClientConnection(Connection):
             client_handshake, config, self.info, self._records, self._framing, self._output, bytes(early_data), offload
         )
 
+    # what a message after the handshake brings about (minitls.handshake.after)
+
+    def ticket_received(self, ticket: NewSessionTicket) -> TicketReceived:
+        assert isinstance(self._config, ClientConfig)
+        self._count("tickets", MAX_TICKETS)
+        session, store = session_of_ticket(self._config, self.info, ticket), self._config.session_store
+        keeping = store.put(self.info.session_key, session) if store is not None and session is not None else None
+        return TicketReceived(ticket, session, keeping)
+
+    def certificate_requested(self, request: CertificateRequest) -> Event | None:
+        self._count("certificate requests", MAX_CERTIFICATE_REQUESTS)
+        if self._write_closed:
+            return None
+        events: list[Event] = []
+        self._after_step(self._authenticate(lambda hs, config: answer_request(hs, config, request)), events)
+        return events[0]
+
 
 class ServerConnection(Connection):
     """The server's side.  ``offload``: as a client's."""
@@ -64,6 +83,32 @@ class ServerConnection(Connection):
     def __init__(self, config: ServerConfig, *, offload: Offload | None = None) -> None:
         super().__init__(config, ConnectionInfo(role="server", timing=Timing(config.clock())))
         self._handshake = Driver(server_handshake, config, self.info, self._records, self._framing, self._output, offload=offload)
+
+    def request_client_certificate(self) -> None:
+        """Ask the client who it is, after the handshake (RFC 8446 section 4.6.2); the answer is an event, and ``info`` has it.
+
+        :class:`~minitls.events.ClientAuthenticated` or :class:`~minitls.events.ClientDeclined`; the latter is an error of the
+        connection with ``ClientAuth.require``.  Data may come before.  One request at a time.  Raises Misuse while another one is
+        open, on connections that are not open, and where nobody may ask: by TLS 1.2, without ``post_handshake_auth`` on both sides,
+        and where the two have an external PSK.
+        """
+        config = self._config
+        assert isinstance(config, ServerConfig)
+        if not self.handshake_completed or self._write_closed or self._peer_closed:
+            raise Misuse("a client is asked for its certificate after the handshake, while the connection is open both ways")
+        if self._transcript is None:
+            why = "it did not offer post_handshake_auth"
+            if not config.post_handshake_auth:
+                why = "the configuration does not have post_handshake_auth=True"
+            elif self._records.tls12:
+                why = "TLS 1.2 knows no such request"
+            elif self.info.psk_identity is not None:
+                why = "it has proved who it is by an external PSK"
+            raise Misuse(f"the client cannot be asked for its certificate: {why}", rule="RFC 8446 4.6.2")
+        if self._post is not None:
+            raise Misuse("the client has been asked for its certificate, and has not answered yet")
+        context = config.random(32)  # never the same again
+        self._authenticate(lambda hs, config: request_certificate(hs, config, context)).flush()
 
     def send_ticket(self) -> Awaitable[None] | None:
         """Give the client one more ticket (RFC 8446 section 4.6.1); to be awaited where the ticket keys take their time.

@@ -57,8 +57,42 @@ class KeyUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientAuthenticated:
+    """After the handshake, a client was asked for its certificate and has proved who it is: ``info`` says it from now on.
+
+    Data before this event was sent by whoever the client was before.  On a client: we have answered the server.
+    """
+
+    info: ConnectionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDeclined:
+    """After the handshake, a client was asked for its certificate and has none to show: it is who it was.
+
+    On a client: we have answered so.
+    """
+
+    info: ConnectionInfo
+
+
+def client_answered(info: ConnectionInfo, authenticated: bool) -> ClientAuthenticated | ClientDeclined:
+    return ClientAuthenticated(info) if authenticated else ClientDeclined(info)
+
+
+@dataclass(frozen=True, slots=True)
 class PeerClosed:
     """close_notify: the peer will send no more.  We may still send."""
 
 
-Event: TypeAlias = HandshakeCompleted | ApplicationData | EarlyData | TicketReceived | KeyUpdated | PeerClosed | Question
+Event: TypeAlias = (
+    HandshakeCompleted
+    | ApplicationData
+    | EarlyData
+    | TicketReceived
+    | KeyUpdated
+    | ClientAuthenticated
+    | ClientDeclined
+    | PeerClosed
+    | Question
+)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, cast
 
 from minitls.aio.above import Above
+from minitls.aio.asking import Asked
 from minitls.aio.background import in_background
 from minitls.aio.buffer import own_buffer, receiving
 from minitls.connection import Connection
 from minitls.errors import HandshakeTimeout, TruncationError
 from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, PeerClosed, TicketReceived
 from minitls.handshake.flow import Question
+from minitls.info import ConnectionInfo
 from minitls.record.protection import MAX_PLAINTEXT, keep_sealed_buffer
 
 GATHER = 64 * 1024
@@ -39,6 +41,7 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_asked",
         "_begun",
         "_closing",
         "_deaf",
@@ -53,6 +56,7 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         "_receiving",
         "_scheduled",
         "_task",
+        "_timeout",
         "_timer",
         "_upgrade",
         "_view",
@@ -90,6 +94,8 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         self._begun = False  # the protocol above knows of us
         self._later: Callable[[], None] | None = None  # what the application wants once the handshake is complete
         self._receiving = self._scheduled = self._reading_paused = self._write_paused = False
+        self._asked: Asked | None = None  # who waits for the client's certificate
+        self._timeout = handshake_timeout
         self._timer: asyncio.TimerHandle | None = loop.call_later(handshake_timeout, self._timed_out, handshake_timeout)
 
     def __repr__(self) -> str:
@@ -145,10 +151,10 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
             self._protocol.resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_waiting()
         self._closing = True
         if exc is not None and not self.connection.peer_closed:
             self._error = self._error or exc
+        self._stop_waiting()
         if self._held:
             held, self._held = self._held, None
             self._deliver(held)
@@ -187,7 +193,9 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         for event in events:
             if self._deaf and not isinstance(event, HandshakeCompleted):
                 continue
-            if self._held is not None:
+            if self._asked is not None:
+                self._asked.hear(event)
+            if self._held is not None and not isinstance(event, Question):
                 self._held.append(event)
             elif isinstance(event, ApplicationData):
                 self._deliver_data(event.data)
@@ -252,10 +260,8 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         self.abort()
 
     def _completed(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self._task = None
+        self._stop_waiting()
         if self._deaf:
             self._part()
             return
@@ -303,8 +309,7 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
             self._process(lambda: connection.answer_error(question, failure))
         else:
             self._process(lambda: connection.answer(question, value))
-        if self._below is not None and connection.question is None and not self._reading_paused:
-            self._below.resume_reading()
+        self._read_on()
 
     def _timed_out(self, seconds: float) -> None:
         self._error = self._error or HandshakeTimeout(seconds)
@@ -317,6 +322,8 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        if self._asked is not None:
+            self._asked.fail(self._error or ConnectionAbortedError("the connection was closed"))
 
     def _fail(self, error: BaseException) -> None:
         """The connection cannot go on: let the alert arrive, then close."""
@@ -452,16 +459,25 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
             self._loop.call_soon(self._deliver_held)  # never from within: the caller is not ready for data yet
             return
         self._held = None
-        if not self._closing and self._below is not None:
-            self._below.resume_reading()
+        self._read_on()
 
     def _deliver_held(self) -> None:
         if self._reading_paused or self._held is None:
             return
         held, self._held = self._held, None
         self._process(lambda: held)
-        if not self._reading_paused and not self._closing and self._below is not None:
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._reading_paused and not self._closing and self._below is not None and self.connection.question is None:
             self._below.resume_reading()
+
+    async def request_client_certificate(self) -> ConnectionInfo:
+        """A server asks who the client is (RFC 8446 section 4.6.2): see :class:`~minitls.aio.asking.Asked`."""
+        self._flush()
+        self._asked = asked = Asked(self._loop, self.connection)
+        self._flush()
+        return await asked.answer(self._timeout, self._timed_out)
 
     def is_reading(self) -> bool:
         return not self._reading_paused and not self._closing

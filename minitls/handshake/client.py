@@ -139,6 +139,8 @@ def make_offer(
             extensions[X.compress_certificate] = compression
         if config.tickets_wanted is not None:
             extensions[X.ticket_request] = TicketRequest(*config.tickets_wanted)
+        if config.post_handshake_auth:
+            extensions[X.post_handshake_auth] = None
         if sendable(psks[0] if psks else None, tuple(suites), early_data):
             extensions[X.early_data] = None
     if greased:

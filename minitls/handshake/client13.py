@@ -84,6 +84,8 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerH
     send_finished(hs, client_secret)
     hs.install_write_key(suite, main_secret.client_traffic(through_server_finished))
     hs.info.keep_secrets(main_secret, through_server_finished, hs.transcript.digest())
+    if X.post_handshake_auth in offer.hello.extensions:
+        hs.keep_transcript()
 
 
 def check_answer(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -> Suite:
@@ -284,7 +286,7 @@ def authenticate_server(
 
 
 def check_request(request: CertificateRequest) -> CertificateRequest:
-    """Section 4.3.2."""
+    """Section 4.3.2: a request during the handshake."""
     if request.certificate_request_context:
         raise PeerMisbehaved(
             Alert.illegal_parameter,
@@ -292,6 +294,12 @@ def check_request(request: CertificateRequest) -> CertificateRequest:
             rule="RFC 8446 4.3.2",
             reason="wrong_context",
         )
+    check_request_extensions(request)
+    return request
+
+
+def check_request_extensions(request: CertificateRequest) -> None:
+    """Section 4.3.2: the one that it must have."""
     if X.signature_algorithms not in request.extensions:
         raise PeerMisbehaved(
             Alert.missing_extension,
@@ -299,19 +307,19 @@ def check_request(request: CertificateRequest) -> CertificateRequest:
             rule="RFC 8446 4.3.2",
             reason="missing_extension",
         )
-    return request
 
 
-def authenticate_client(hs: Handshake, config: ClientConfig, request: CertificateRequest) -> Flow[None]:
-    """Section 4.4.2: our certificate, if we have one that the server can verify; an empty Certificate declines."""
+def authenticate_client(hs: Handshake, config: ClientConfig, request: CertificateRequest) -> Flow[bool]:
+    """Section 4.4.2: our certificate, if we have one that the server can verify; an empty Certificate declines.  Gives which."""
     credential, context = config.credential, request.certificate_request_context
     offered = request.extensions[X.signature_algorithms]
     scheme = None if credential is None else choose_signature_scheme(credential.schemes, offered, config.policy)
     if credential is None or scheme is None:
         hs.chosen("client_certificate", "none", "we have none" if credential is None else "the server cannot verify its key")
         hs.send(Certificate(context, ()))
-        return
+        return False
     hs.chosen("client_certificate", scheme.name, "the server asks for one, and can verify its key")
     hs.info.client_signature_scheme = scheme.name
     asked: dict[int, Any] = {X.compress_certificate: request.extensions.get(X.compress_certificate, ())}
     yield from send_certificate(hs, config, CLIENT_CONTEXT, context, credential, scheme, asked)
+    return True

@@ -42,7 +42,10 @@ class Driver:
 
     ``question``: what the application was asked and has not answered; meanwhile the flow stands still.
     ``offload``: computes in another thread, and gives what to await for it; None: everything is computed at once.
-    ``done``: the flow came to its end.  ``early_data``: for a client to send first; ``half_rtt``: a server may already send data.
+    ``done``: the flow came to its end, with ``result``.  ``early_data``: for a client to send first; ``half_rtt``: a server may
+    already send data.  ``kept``: the transcript that post-handshake authentication goes on from, if there can be any.
+    ``transcript``: what a flow after the handshake goes on from; ``patient``: it has not begun to hear its answer, so that data and
+    other messages may come first (RFC 8446 section 4.6.2).
     """
 
     __slots__ = (
@@ -55,20 +58,23 @@ class Driver:
         "_hello_requested",
         "_limit_later",
         "_messages",
-        "_offload",
         "_output",
         "_records",
         "done",
         "early_data",
         "half_rtt",
         "info",
+        "kept",
+        "offload",
+        "patient",
         "question",
+        "result",
         "transcript",
     )
 
     def __init__(
         self,
-        handshake: Callable[[Driver, C], Flow[None]],
+        handshake: Callable[[Driver, C], Flow[Any]],
         config: C,
         info: ConnectionInfo,
         records: RecordLayer,
@@ -76,13 +82,17 @@ class Driver:
         output: list[bytes],
         early_data: bytes = b"",
         offload: Offload | None = None,
+        transcript: Transcript | None = None,
     ) -> None:
-        self.transcript = Transcript()
+        self.transcript = transcript or Transcript()
+        self.patient = transcript is not None
+        self.kept: Transcript | None = None
+        self.result: Any = None
         self.info = info
         self.question: Question | None = None
         self.done = False
         self.early_data = early_data
-        self._offload = offload
+        self.offload = offload
         self.half_rtt = False
         self._early_data_left: int | None = None
         self._limit_later: int | None = None
@@ -101,6 +111,7 @@ class Driver:
 
     def receive(self, raw: bytes) -> None:
         """The peer's next handshake message, header included."""
+        self.patient = False
         kind = message_type(raw, self._messages)
         if kind is HelloRequest and self.info.role == "client" and not self._hello_requested:
             self._hello_requested = True  # RFC 5246 section 7.4.1.1: nothing to us while we shake hands; once
@@ -120,6 +131,10 @@ class Driver:
             self._config.observer(MessageSeen(self._config.clock(), False, message, opening.name if opening else ""))
         self._advance(self._flow.send, message)
 
+    def takes(self, raw: bytes) -> bool:
+        """Whether a message is this flow's business: after the handshake, what it waits for, and then all until it has ended."""
+        return not self.patient or message_type(raw, self._messages) in self._expected
+
     def receive_change_cipher_spec(self) -> None:
         """TLS 1.2's, which a flow waits for like a message, though it is none (RFC 5246 section 7.1)."""
         check_boundary(self._framing)
@@ -133,8 +148,12 @@ class Driver:
     def receive_data(self, data: bytes) -> None:
         """Application data in the middle of a handshake: early data, or a fault."""
         if self._early_data_left is None:
+            after = self.info.timing.completed is not None
             raise PeerMisbehaved(
-                Alert.unexpected_message, "application data during the handshake", rule="RFC 8446 2", reason="unexpected_record"
+                Alert.unexpected_message,
+                f"application data {'in the middle of a client authentication' if after else 'during the handshake'}",
+                rule="RFC 8446 4.6.2" if after else "RFC 8446 2",
+                reason="unexpected_record",
             )
         self._early_data_left -= len(data)
         if self._early_data_left < 0:
@@ -181,8 +200,8 @@ class Driver:
             wanted = resume(value)
             while isinstance(wanted, Resolve):
                 try:
-                    if wanted.heavy and self._offload is not None:
-                        reply = self._offload(wanted.ask, *wanted.args)
+                    if wanted.heavy and self.offload is not None:
+                        reply = self.offload(wanted.ask, *wanted.args)
                     else:
                         reply = wanted.ask(*wanted.args)
                 except Exception as error:
@@ -194,8 +213,9 @@ class Driver:
                     return
                 wanted = self._flow.send(reply)
             self._expected = wanted.types
-        except StopIteration:
+        except StopIteration as end:
             self.done = True
+            self.result = end.value
 
     # what the flow calls ----------------------------------------------------------------------------------------------
 
@@ -258,6 +278,14 @@ class Driver:
     def _observe_key(self, sent: bool, key: str, suite: str) -> None:
         if self._config.observer:
             self._config.observer(KeyInstalled(self._config.clock(), sent, key, suite))
+
+    def keep_transcript(self) -> None:
+        self.kept = self.transcript.copy()
+
+    def client_secret(self) -> TrafficSecret:
+        protection = self._records.sealing if self.info.role == "client" else self._records.opening
+        assert isinstance(protection, (Sealing, Opening))
+        return protection.secret
 
     def limit_fragments(self, send: int, receive: int) -> None:
         self._records.max_send = send

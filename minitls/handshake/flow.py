@@ -101,6 +101,12 @@ class Handshake(Protocol):
     def change_read_cipher(self, opening: Opening12) -> None:
         """TLS 1.2: open with this from now on; the peer's ChangeCipherSpec has come."""
 
+    def keep_transcript(self) -> None:
+        """The handshake goes so far: post-handshake authentication may go on from here (RFC 8446 section 4.4.1)."""
+
+    def client_secret(self) -> TrafficSecret:
+        """After the handshake: the secret that the client writes under now."""
+
     def limit_fragments(self, send: int, receive: int) -> None:
         """Protected records hold at most so many bytes from now on."""
 

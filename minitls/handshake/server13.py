@@ -108,6 +108,8 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     yield from receive_finished(hs, client_secret)
     hs.install_read_key(suite, main_secret.client_traffic(through_server_finished))
     hs.info.keep_secrets(main_secret, through_server_finished, hs.transcript.digest())
+    if config.post_handshake_auth and X.post_handshake_auth in hello.extensions and hs.info.psk_identity is None:
+        hs.keep_transcript()  # an external PSK and certificates do not go together (RFC 9846 section 4.3.2)
     yield from send_tickets(hs, config, tickets)
 
 
@@ -374,8 +376,8 @@ def answers(hs: Handshake, terms: Terms, credential: tuple[Credential, Signature
     return extensions
 
 
-def certificate_request(config: ServerConfig) -> CertificateRequest:
-    """Section 4.3.2: what client certificates we can verify."""
+def certificate_request(config: ServerConfig, context: bytes = b"") -> CertificateRequest:
+    """Section 4.3.2: what client certificates we can verify.  ``context``: of one after the handshake."""
     policy = config.policy
     assert policy.certificate_signature_schemes is not None
     schemes = offered_schemes(policy)
@@ -386,13 +388,13 @@ def certificate_request(config: ServerConfig) -> CertificateRequest:
         extensions[X.certificate_authorities] = config.trust.subjects
     if compression := asked_for(config):
         extensions[X.compress_certificate] = compression
-    return CertificateRequest(b"", extensions)
+    return CertificateRequest(context, extensions)
 
 
-def authenticate_client(hs: Handshake, config: ServerConfig) -> Flow[None]:
-    """Section 4.4: the client's chain and the proof that it has the key, or that it has none to show."""
+def authenticate_client(hs: Handshake, config: ServerConfig, context: bytes = b"") -> Flow[bool]:
+    """Section 4.4: the client's chain and the proof that it has the key, or that it has none to show.  Gives which."""
     message = receive_certificate(config, (yield from expect_certificate(config)))
-    if message.certificate_request_context:
+    if message.certificate_request_context != context:
         raise PeerMisbehaved(
             Alert.illegal_parameter,
             "the client's Certificate answers another request",
@@ -410,3 +412,4 @@ def authenticate_client(hs: Handshake, config: ServerConfig) -> Flow[None]:
             rule="RFC 8446 4.4.2.4",
             reason="certificate_required",
         )
+    return bool(message.certificate_list)

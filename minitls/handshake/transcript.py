@@ -41,6 +41,13 @@ class Transcript:
         """Keep the messages themselves: TLS 1.2's CertificateVerify signs them with a hash of its own (RFC 5246 section 7.4.8)."""
         self._kept = bytearray(self._waiting + self._last)
 
+    def copy(self) -> Transcript:
+        """Another that goes on from here, once the hash is known."""
+        other = Transcript()
+        assert self._hash is not None
+        other._hash, other._name, other._last = self._hash.copy(), self._name, self._last
+        return other
+
     def messages(self) -> bytes:
         """All messages, once :meth:`keep` was called."""
         return bytes(self._kept or b"")

@@ -100,6 +100,11 @@ class _Protection:
     def suite(self) -> Suite:
         return self._suite
 
+    @property
+    def secret(self) -> TrafficSecret:
+        """What the key was made from; after the handshake Finished is made from it, too (RFC 8446 section 4.4)."""
+        return self._secret
+
     def updated_secret(self) -> TrafficSecret:
         return self._secret.updated()
 
