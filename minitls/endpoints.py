@@ -90,7 +90,7 @@ class ServerConnection(Connection):
         :class:`~minitls.events.ClientAuthenticated` or :class:`~minitls.events.ClientDeclined`; the latter is an error of the
         connection with ``ClientAuth.require``.  Data may come before.  One request at a time.  Raises Misuse while another one is
         open, on connections that are not open, and where nobody may ask: by TLS 1.2, without ``post_handshake_auth`` on both sides,
-        and where the two have an external PSK.
+        where the two have an external PSK, and for HTTP/2.
         """
         config = self._config
         assert isinstance(config, ServerConfig)
@@ -102,6 +102,8 @@ class ServerConnection(Connection):
                 why = "the configuration does not have post_handshake_auth=True"
             elif self._records.tls12:
                 why = "TLS 1.2 knows no such request"
+            elif self.info.alpn_protocol == "h2":
+                why = "HTTP/2 has no place for it"
             elif self.info.psk_identity is not None:
                 why = "it has proved who it is by an external PSK"
             raise Misuse(f"the client cannot be asked for its certificate: {why}", rule="RFC 8446 4.6.2")

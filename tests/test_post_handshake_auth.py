@@ -52,7 +52,7 @@ from minitls.wire.messages import (
 )
 from minitls.wire.numbers import ExtensionType as X
 from tests.conftest import Pki
-from tests.liar import Cut, Lie, LyingDriver, Meeting, Record, Said, Unheard, edit, instead, meet, truth, write_handshake
+from tests.liar import Cut, Lie, LyingDriver, Meeting, Record, Said, Unheard, edit, hear, instead, meet, truth, write_handshake
 
 Pair = tuple[ClientConnection, ServerConnection]
 Fields = dict[str, Any]
@@ -134,9 +134,10 @@ def refused(meeting: Meeting, alert: Alert, reason: str, rule: str | None = None
 def test_every_kind_of_key(pki: Pki, key: str) -> None:
     pair = ready(pki, {"credential": pki.client(key)})
     client, server = pair
-    assert server.info.peer_chain == ()
+    assert not server.info.peer_chain
     authenticated = server.info.authenticated
-    assert ask(pair) == ([ClientAuthenticated(client.info)], [ClientAuthenticated(server.info)])
+    client_events, server_events = ask(pair)
+    assert (client_events, server_events) == ([ClientAuthenticated(client.info)], [ClientAuthenticated(server.info)])
     check(pair, pki.client(key))
     assert server.info.verified_chain[0] == server.info.peer_chain[0]
     assert len(server.info.verified_chain) > 1
@@ -512,6 +513,15 @@ def test_a_request_that_the_client_did_not_invite(pki: Pki) -> None:
     assert meeting.alert_heard_by(meeting.server) == Alert.unexpected_message
 
 
+def test_a_request_within_http2(pki: Pki) -> None:
+    """RFC 9113 section 9.2.3."""
+    for protocol in "h2", "http/1.1":
+        pair = ready(pki, {"alpn": (protocol,)}, {"alpn": (protocol,)})
+        write_handshake(pair[1], REQUEST)
+        hear(pair[0], pair[1].data_to_send(), [])
+        assert (pair[0].error is None) == (protocol == "http/1.1")
+
+
 def test_a_request_by_tls12(pki: Pki) -> None:
     pair = ready(pki, {"policy": Policy.intermediate}, {"policy": Policy.intermediate.replace(versions=("1.2",))})
     assert pair[0].info.version == "TLSv1.2"
@@ -711,6 +721,7 @@ def test_misuse(pki: Pki) -> None:
     cannot_ask(ready(pki, server={"post_handshake_auth": False})[1], "does not have post_handshake_auth=True")
     tls12 = Policy.intermediate.replace(versions=("1.2",))
     cannot_ask(ready(pki, {"policy": Policy.intermediate}, {"policy": tls12})[1], "TLS 1.2 knows no such")
+    cannot_ask(ready(pki, {"alpn": ("h2",)}, {"alpn": ("h2",)})[1], "HTTP/2 has no place")
     cannot_ask(ServerConnection(configs(pki)[1]), "after the handshake")
     for close in (ServerConnection.close, lambda server: server.abort(OSError("gone"))):
         server = ready(pki)[1]

@@ -78,8 +78,8 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Con
     """Once the client has said something."""
     assert await reader.readline() == b"let me in\n"
     assert writer.get_extra_info("tls").peer_chain == ()
-    info = await tls(writer).request_client_certificate()
-    assert info is writer.get_extra_info("tls")
+    info: ConnectionInfo = await tls(writer).request_client_certificate()
+    assert writer.get_extra_info("tls") is info
     writer.write(b"welcome\n" if info.peer_chain else b"who are you?\n")
     await reader.readline()
     return info

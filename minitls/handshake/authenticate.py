@@ -194,6 +194,14 @@ def send_certificate(
     hs.send(CertificateVerify(scheme, signature))
 
 
+def may_ask_later(hs: Handshake) -> bool:
+    """Whether the application protocol has a place for post-handshake authentication (section 4.6.2): HTTP/2 has none.
+
+    Its answers come in any order: whom a question is for, nobody could tell (RFC 9113 section 9.2.3).
+    """
+    return hs.info.alpn_protocol != "h2"
+
+
 def send_finished(hs: Handshake, secret: TrafficSecret) -> None:
     """Section 4.4.4."""
     hs.send(Finished(secret.verify_data(hs.transcript.digest())))

@@ -14,6 +14,7 @@ from minitls.handshake import early_data
 from minitls.handshake.authenticate import (
     check_staples,
     expect_certificate,
+    may_ask_later,
     receive_certificate,
     receive_finished,
     receive_proof,
@@ -84,7 +85,7 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerH
     send_finished(hs, client_secret)
     hs.install_write_key(suite, main_secret.client_traffic(through_server_finished))
     hs.info.keep_secrets(main_secret, through_server_finished, hs.transcript.digest())
-    if X.post_handshake_auth in offer.hello.extensions:
+    if X.post_handshake_auth in offer.hello.extensions and may_ask_later(hs):
         hs.keep_transcript()
 
 

@@ -16,6 +16,7 @@ from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import early_data
 from minitls.handshake.authenticate import (
     expect_certificate,
+    may_ask_later,
     receive_certificate,
     receive_finished,
     receive_proof,
@@ -108,8 +109,9 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     yield from receive_finished(hs, client_secret)
     hs.install_read_key(suite, main_secret.client_traffic(through_server_finished))
     hs.info.keep_secrets(main_secret, through_server_finished, hs.transcript.digest())
-    if config.post_handshake_auth and X.post_handshake_auth in hello.extensions and hs.info.psk_identity is None:
-        hs.keep_transcript()  # an external PSK and certificates do not go together (RFC 9846 section 4.3.2)
+    invited = X.post_handshake_auth in hello.extensions and hs.info.psk_identity is None  # RFC 9846 section 4.3.2
+    if config.post_handshake_auth and invited and may_ask_later(hs):
+        hs.keep_transcript()
     yield from send_tickets(hs, config, tickets)
 
 

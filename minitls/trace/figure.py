@@ -34,6 +34,7 @@ NOTEWORTHY = (
     X.application_layer_protocol_negotiation,
     X.signature_algorithms,
     X.psk_key_exchange_modes,
+    X.post_handshake_auth,
     X.early_data,
     X.supported_versions,
     X.cookie,

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from minitls.crypto.groups import GROUPS, FiniteField, Group, Hybrid
-from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, DataSeen, KeyInstalled
+from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, DataSeen, KeyInstalled, MessageSeen
 from minitls.trace import returning
 from minitls.trace.cards import cards
 from minitls.trace.recording import Recording, TcpClosed, TcpOpened
@@ -21,6 +22,7 @@ from minitls.wire.messages import (
     Certificate,
     CertificateRequest,
     CertificateVerify,
+    CompressedCertificate,
     EncryptedExtensions,
     Finished,
     KeyUpdate,
@@ -151,11 +153,20 @@ def encrypted_extensions(story: Story) -> Iterator[Step]:
         yield story.step("encrypted_extensions", (entry,), facts or [("settled", "nothing this time")])
 
 
+def _later(entry: MessageSeen) -> bool:
+    """Whether a message is one of an authentication after the handshake."""
+    return protection(entry.key) == "application"
+
+
 def certificate_request(story: Story) -> Iterator[Step]:
     for entry, request in story.seen.messages(CertificateRequest):
-        names = request.extensions.get(X.certificate_authorities, ())
-        facts = [("accepted", f"certificates of {count(len(names), 'authority').replace('ys', 'ies')}, by name")] if names else []
-        yield story.step("certificate_request", (entry,), facts)
+        if not _later(entry):
+            yield story.step("certificate_request", (entry,), _accepted(request))
+
+
+def _accepted(request: CertificateRequest) -> list[Fact]:
+    names = request.extensions.get(X.certificate_authorities, ())
+    return [("accepted", f"certificates of {count(len(names), 'authority').replace('ys', 'ies')}, by name")] if names else []
 
 
 def certificate(story: Story) -> Iterator[Step]:
@@ -191,19 +202,43 @@ def certificate_verify(story: Story) -> Iterator[Step]:
 
 
 def client_certificate(story: Story) -> Iterator[Step]:
-    proofs = story.seen.messages(CertificateVerify, by_client=True)
+    proofs = [proof for proof in story.seen.messages(CertificateVerify, by_client=True) if not _later(proof[0])]
     for entry, message in story.seen.messages(Certificate, by_client=True):
-        facts = [
-            ("certificate", f"{found.title} (key {found.key}, {found.validity(entry.at)}), signed by {found.issuer_title}")
-            for found in cards(message.chain)[:1]
-        ]
-        facts += [("signature", name_of(SignatureScheme, proof.algorithm)) for _, proof in proofs]
-        key = "client_certificate" if message.chain else "no_client_certificate"
-        yield story.step(key, (entry, *(sent for sent, _ in proofs)), facts)
+        if not _later(entry):
+            facts = _shown(entry, message)
+            facts += [("signature", name_of(SignatureScheme, proof.algorithm)) for _, proof in proofs]
+            key = "client_certificate" if message.chain else "no_client_certificate"
+            yield story.step(key, (entry, *(sent for sent, _ in proofs)), facts)
+
+
+def _shown(entry: MessageSeen, message: Certificate) -> list[Fact]:
+    """A client's certificate."""
+    return [
+        ("certificate", f"{found.title} (key {found.key}, {found.validity(entry.at)}), signed by {found.issuer_title}")
+        for found in cards(message.chain)[:1]
+    ]
+
+
+def client_authentications(story: Story) -> Iterator[Step]:
+    """What the server asked after the handshake, and what it heard (RFC 8446 section 4.6.2)."""
+    kinds = (CertificateRequest, Certificate, CompressedCertificate, CertificateVerify, Finished)
+    later = [entry for entry in story.seen.all(MessageSeen) if isinstance(entry.message, kinds) and _later(entry)]
+    starts = [number for number, entry in enumerate(later) if isinstance(entry.message, CertificateRequest)]
+    for start, end in pairwise((*starts, len(later))):
+        facts: list[Fact] = []
+        for entry in later[start:end]:
+            message = entry.message
+            if isinstance(message, CertificateRequest):
+                facts += _accepted(message)
+            elif isinstance(message, Certificate):
+                facts += _shown(entry, message) or [("certificate", "none: the client declines")]
+            elif isinstance(message, CertificateVerify):
+                facts.append(("signature", name_of(SignatureScheme, message.algorithm)))
+        yield story.step("client_authentication", later[start:end], facts)
 
 
 def finished(story: Story) -> Iterator[Step]:
-    found = story.seen.messages(Finished)
+    found = [entry for entry in story.seen.messages(Finished) if not _later(entry[0])]
     facts = [
         ("the client's" if story.seen.by_client(entry) else "the server's", short(message.verify_data, 16))
         for entry, message in found
@@ -282,6 +317,7 @@ _CHAPTERS: tuple[Callable[[Story], Iterator[Step]], ...] = (
     finished,
     session_keys,
     afterwards,
+    client_authentications,
     data,
     goodbye,
 )

@@ -167,6 +167,13 @@ STEPS: Mapping[str, Words] = {
         """Who comes back with one needs no certificate, and can even send data along with the hello (0-RTT) if the ticket
         allows it. Each serves once: nobody on the way shall see the same ticket twice.""",
     ),
+    "client_authentication": _words(
+        "The server asks who the client is, after all",
+        """A server can wait until it has to know. Now it wants a certificate of the client, in the middle of the conversation;
+        the client has said in its hello that it may.""",
+        """Finished closes the answer. It is made from the whole handshake and this question, so that no answer fits another
+        conversation.""",
+    ),
     "key_update": _words(
         "The next key",
         "A key that has encrypted much is replaced by the next one, which is computed from it. There is no way back.",
