@@ -79,7 +79,8 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Con
     assert await reader.readline() == b"let me in\n"
     assert writer.get_extra_info("tls").peer_chain == ()
     info: ConnectionInfo = await tls(writer).request_client_certificate()
-    assert writer.get_extra_info("tls") is info
+    same: ConnectionInfo = writer.get_extra_info("tls")
+    assert same is info
     writer.write(b"welcome\n" if info.peer_chain else b"who are you?\n")
     await reader.readline()
     return info

@@ -155,7 +155,7 @@ def encrypted_extensions(story: Story) -> Iterator[Step]:
 
 def _later(entry: MessageSeen) -> bool:
     """Whether a message is one of an authentication after the handshake."""
-    return protection(entry.key) == "application"
+    return entry.key.startswith(("CLIENT_TRAFFIC_SECRET", "SERVER_TRAFFIC_SECRET"))
 
 
 def certificate_request(story: Story) -> Iterator[Step]:
