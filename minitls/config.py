@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
     from minitls.certificates.crl import Crls
     from minitls.certificates.sct import Logs
+    from minitls.certificates.spki import AnyPublicKey
     from minitls.certificates.trust import TrustStore
 
 E = TypeVar("E", bound=IntEnum)
@@ -205,11 +206,15 @@ class Danger(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificates:
-    """What a ``verify`` hook is shown: the chain as sent and the path found good (DER, leaf first), and the name asked for."""
+    """What a ``verify`` hook is shown: the chain as sent and the path found good (DER, leaf first), and the name asked for.
+
+    ``public_key``: of a peer with a raw public key, which has no chain and no path; a DER SubjectPublicKeyInfo.
+    """
 
     chain: tuple[bytes, ...]
     path: tuple[bytes, ...]
     server_name: str | None
+    public_key: bytes = b""
 
 
 OurPsk: TypeAlias = ExternalPsk | tuple[bytes, bytes] | None
@@ -225,6 +230,11 @@ class _Config:
 
     ``alpn``: application protocols, best first (RFC 7301).
     ``trust``: whose certificates are believed; None on a client means the system's store.
+    ``trusted_keys``: the raw public keys that are believed in the place of certificates (RFC 7250), in TLS 1.3: each as DER (a
+    SubjectPublicKeyInfo), as PEM or as an object.  They are good for every name, and no other is, whatever ``verify`` says.  Where
+    ``trust`` is None, they are believed and no certificates, which ``crls`` and ``pinned_keys`` are about.  Nothing is resumed with
+    who shows one: a session could not tell whether it is still trusted.
+    ``delegated_credentials``: accept a short-lived key that the peer's certificate signed for it (RFC 9345), in TLS 1.3.
     ``verify``: called after the built-in verification of the peer; refuses by raising CertificateError.  Or the one Danger.
     ``crls``: lists of revoked certificates, which the peer's path is looked up in (RFC 5280 section 5); see
     :class:`minitls.certificates.crl.Crls`.
@@ -242,6 +252,8 @@ class _Config:
     policy: Policy = Policy.intermediate
     alpn: tuple[str, ...] = ()
     trust: TrustStore | None = None
+    trusted_keys: tuple[AnyPublicKey, ...] = field(default=(), repr=False)
+    delegated_credentials: bool = False
     verify: VerifyHook | Danger | None = None
     crls: Crls | None = None
     pinned_keys: Collection[bytes | str] = ()
@@ -273,8 +285,17 @@ class _Config:
             object.__setattr__(self, "pinned_keys", read_pins(self.pinned_keys))
         if self.certificate_compression:
             self._check_compression()
+        if self.trusted_keys:
+            self._read_trusted_keys()
         if isinstance(self.key_log, (str, os.PathLike)):
             object.__setattr__(self, "key_log", key_log_to(self.key_log))
+
+    def _read_trusted_keys(self) -> None:
+        from minitls.certificates.spki import as_spki
+
+        if isinstance(self.trusted_keys, bytes) or not isinstance(self.trusted_keys, Iterable):
+            raise Misuse("trusted_keys is a tuple of public keys, also where it is one")
+        object.__setattr__(self, "trusted_keys", tuple(map(as_spki, self.trusted_keys)))
 
     def _check_compression(self) -> None:
         registry = CertificateCompressionAlgorithm
@@ -296,7 +317,7 @@ class ClientConfig(_Config):
 
     ``psk``: the key that we share with the server: called with None before the hello, gives an ExternalPsk, an (identity, key) pair
     or None; once more where TLS 1.2 comes to a PSK suite, with the server's hint (RFC 4279).
-    ``credential``: shown to servers that ask for a certificate; None: we decline.
+    ``credential``: shown to servers that ask for a certificate, a raw key to those that take one; None: we decline.
     ``max_fragment_length``: ask for records of 512, 1024, 2048 or 4096 bytes the older way (RFC 6066 section 4); None: do not.
     ``request_staples``: ask for an OCSP response and SCTs with the certificate: a response must be good, and be there if the
     certificate says so (RFC 7633); ``info.beside`` has what they say.
@@ -338,7 +359,7 @@ class ServerConfig(_Config):
 
     ``credentials``: one or several; chosen by the client's server_name and signature algorithms, the first being the default.
     ``select_credential``: asked first, with the ClientHello; None as an answer means: choose among ``credentials``.
-    ``client_auth``: whether clients are asked for a certificate; then ``trust`` says whose.
+    ``client_auth``: whether clients are asked for a certificate; then ``trust`` says whose, or ``trusted_keys``.
     ``post_handshake_auth``: be ready to ask after the handshake (``request_client_certificate``), of clients that allow it, by
     TLS 1.3 (RFC 8446 section 4.6.2); ``trust`` says whose certificates, and ``ClientAuth.require`` that declining is an error.
     ``psk``: called with an identity that a client claims, gives the key as an ExternalPsk or as bytes, or None.
@@ -371,7 +392,7 @@ class ServerConfig(_Config):
         if not self.credentials and self.select_credential is None and self.psk is None:
             raise Misuse("a server needs a certificate: give credentials=(...) or select_credential=...")
         asks = self.post_handshake_auth or self.client_auth is not ClientAuth.none
-        if asks and self.trust is None and self.verify is not Danger.accept_any_certificate:
+        if asks and self.trust is None and not self.trusted_keys and self.verify is not Danger.accept_any_certificate:
             what = "post_handshake_auth" if self.client_auth is ClientAuth.none else "client_auth"
             raise Misuse(f"{what} needs trust=TrustStore...: whose client certificates are believed?")
         if not 0 <= self.ticket_count <= 16:

@@ -10,6 +10,7 @@ from minitls.crypto.schedule import ExporterSecret, MainSecret, ResumptionSecret
 from minitls.errors import Misuse
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import read_message
+from minitls.wire.numbers import CertificateType
 
 if TYPE_CHECKING:
     from minitls.certificates.beside import Beside
@@ -39,6 +40,9 @@ class ConnectionInfo:
     ``peer_chain``: what the peer sent, ``verified_chain``: the path that was found good, up to the root; DER, leaf first.
     ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked, as it came; ``beside``: what it says,
     and what SCTs in the certificate itself say.
+    ``peer_public_key``: the raw public key of a peer that has no certificate, a DER SubjectPublicKeyInfo; its ``peer_chain`` is ().
+    ``server_certificate_type``, ``client_certificate_type``: whether the two show certificates or such keys (RFC 7250).
+    ``delegated``, ``client_delegated``: whether the server, and the client, signed with a delegated credential's key (RFC 9345).
     ``session_key``: under which a client's sessions with this server are kept.
     ``resumption``: how the connection was resumed: "psk_dhe_ke", "psk_ke", or TLS 1.2's "ticket" or "session_id".
     ``authenticated``: when the peers proved who they are, in seconds by the configuration's clock: before a resumed one began.
@@ -58,6 +62,11 @@ class ConnectionInfo:
     alpn_protocol: str | None = None
     peer_chain: tuple[bytes, ...] = field(default=(), repr=False)
     verified_chain: tuple[bytes, ...] = field(default=(), repr=False)
+    peer_public_key: bytes = field(default=b"", repr=False)
+    server_certificate_type: CertificateType = CertificateType.X509
+    client_certificate_type: CertificateType = CertificateType.X509
+    delegated: bool = False
+    client_delegated: bool = False
     extended_master_secret: bool = False
     tls_unique: bytes = field(default=b"", repr=False)
     local_chain: tuple[bytes, ...] = field(default=(), repr=False)

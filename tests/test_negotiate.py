@@ -21,7 +21,7 @@ from minitls.handshake.negotiate import (
     offered_schemes,
 )
 from minitls.testing import memory_pair
-from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
+from minitls.wire.numbers import CertificateType, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from tests.conftest import Pki
 
 S = SignatureScheme
@@ -112,6 +112,7 @@ class Card:
     names: tuple[str, ...] = ()
     issuers: tuple[bytes, ...] = ()
     seen: list[str] = field(default_factory=list)
+    certificate_type: CertificateType = CertificateType.X509
 
     def matches(self, server_name: str) -> bool:
         return server_name in self.names

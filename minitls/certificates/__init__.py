@@ -9,5 +9,8 @@ what to do.  What ``path`` does not know, such as a critical extension or a kind
 Then, for both, what neither the web's rules nor the verifier have: the leaf's key must be one that TLS can use, of a size
 worth having (``keys``), and meant for signing; its name is matched by one function (``names``).
 
+A peer may also show a key without a certificate, believed because somebody listed it (``raw``), or sign with one that its
+certificate's key has signed (``delegated``).
+
 Verdicts are cached by chain, name and store; the validity period is checked each time.
 """

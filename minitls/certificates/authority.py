@@ -19,6 +19,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from minitls.certificates.credentials import Credential, load_chain, load_key
+from minitls.certificates.delegated import ASN1_NULL, DELEGATION_USAGE
 from minitls.certificates.faults import name_of
 from minitls.certificates.names import host_problem, is_address, to_ascii
 from minitls.certificates.trust import TrustStore
@@ -132,6 +133,7 @@ class Authority:
         *names: str,
         key: str = "p256",
         client: bool = False,
+        delegation: bool = False,
         days: int = LEAF_DAYS,
         valid_from: datetime.datetime | None = None,
         valid_until: datetime.datetime | None = None,
@@ -141,6 +143,7 @@ class Authority:
 
         ``days``: from yesterday on, and not longer than the CA's own, unless ``valid_from`` and ``valid_until`` say otherwise.
         ``must_staple``: its server promises to staple an OCSP response (RFC 7633).
+        ``delegation``: it may sign delegated credentials (RFC 9345).
         """
         if not names:
             raise Misuse("a certificate needs at least one name")
@@ -149,7 +152,9 @@ class Authority:
         begin, end = _from_yesterday(days)
         begin, end = valid_from or begin, valid_until or min(end, self.chain[0].not_valid_after_utc)
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
-        extra = [x509.TLSFeature([x509.TLSFeatureType.status_request])] if must_staple else []
+        extra: list[x509.ExtensionType] = [x509.TLSFeature([x509.TLSFeatureType.status_request])] if must_staple else []
+        if delegation:
+            extra.append(x509.UnrecognizedExtension(DELEGATION_USAGE, ASN1_NULL))
         return self._issue(_name(names[0]), make_key(key), begin, end, names=names, usage=usage, extra=extra)
 
     def issue_responder(self, *, key: str = "p256") -> Issued:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,12 +19,14 @@ from minitls.certificates.names import matches
 from minitls.certificates.verify import leaf_schemes, leaf_schemes12, may_encipher, signed_with
 from minitls.crypto.signatures import SCHEMES, SCHEMES_12
 from minitls.errors import CertificateError, Misuse
-from minitls.wire.numbers import SignatureScheme
+from minitls.wire.numbers import CertificateType, SignatureScheme
 
 if TYPE_CHECKING:
     import os
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+    from minitls.certificates.delegated import Delegation
 
 Decrypter: TypeAlias = Callable[[bytes], bytes]
 Signer: TypeAlias = Callable[[SignatureScheme, bytes], "Awaitable[bytes] | bytes"]
@@ -33,15 +37,20 @@ class Credential:
 
     ``chain``: DER, leaf first.  ``schemes``: what the key can sign with in TLS 1.3, best first.  ``names``: the leaf's DNS
     names and addresses.  ``Credential(chain, signer=fn)``: ``fn(scheme, data)`` gives the signature, and may be async: a key
-    that we never see.  ``ocsp_response``, ``scts``: see :meth:`stapled`.  Raises Misuse for what is no certificate, or a key that
-    no scheme fits.
+    that we never see.  ``ocsp_response``, ``scts``: see :meth:`stapled`.  ``delegations``: see :meth:`delegated`; ``delegation``:
+    what one of these shows beside the certificate.  ``certificate_type``: a raw public key's is another (:meth:`raw`).  Raises
+    Misuse for what is no certificate, or a key that no scheme fits.
     """
+
+    certificate_type: ClassVar[CertificateType] = CertificateType.X509
 
     __slots__ = (
         "_decrypter",
         "_issuers",
         "_signer",
         "chain",
+        "delegation",
+        "delegations",
         "is_rsa",
         "leaf",
         "names",
@@ -68,12 +77,15 @@ class Credential:
         self._decrypter = decrypter
         self.ocsp_response = b""
         self.scts: tuple[bytes, ...] = ()
+        self.delegation: Delegation | None = None
+        self.delegations: tuple[Credential, ...] = ()
         self.is_rsa = isinstance(self.leaf.public_key(), rsa.RSAPublicKey)
         if not self.schemes:
             raise Misuse("the certificate's key is of a kind that TLS 1.3 cannot sign with", reason="unsupported_key")
 
     def __repr__(self) -> str:
-        return f"<Credential for {printable(', '.join(self.names)) or called(self.leaf.subject)}: {self.schemes[0].name}>"
+        shown = self.schemes[0].name if self.schemes else "delegated"
+        return f"<Credential for {printable(', '.join(self.names)) or called(self.leaf.subject)}: {shown}>"
 
     @classmethod
     def from_cryptography(cls, chain: Sequence[x509.Certificate], key: PrivateKeyTypes) -> Credential:
@@ -134,7 +146,7 @@ class Credential:
             if not _is_pem(cert):
                 raise Misuse(f"{where} is a certificate in DER, which has no key in it: give its key, too", reason="bad_key")
             key, where_key = cert, where
-        return cls.from_cryptography(chain, (load_key if _is_pem(key) else _load_der_key)(key, password, where_key or where))
+        return cls.from_cryptography(chain, load_private_key(key, password, where_key or where))
 
     @classmethod
     def from_pkcs12(cls, data: bytes, password: bytes | str | None = None) -> Credential:
@@ -161,9 +173,59 @@ class Credential:
 
         ``ocsp_response``: DER; ``scts``: SignedCertificateTimestamps, serialized.
         """
-        other = Credential(self.chain, signer=self._signer, decrypter=self._decrypter)
+        other = copy.copy(self)
         other.ocsp_response, other.scts = ocsp_response, tuple(scts)
+        other.delegations = tuple(each.stapled(ocsp_response=ocsp_response, scts=scts) for each in self.delegations)
         return other
+
+    @staticmethod
+    def raw(key: PrivateKeyTypes | bytes | Any, password: bytes | str | None = None, *, signer: Signer | None = None) -> Credential:
+        """A key without a certificate (RFC 7250), for TLS 1.3 and for peers that ask for it and know it.  Raises Misuse.
+
+        ``key``: a private key, an object or bytes in PEM or DER.  With ``signer``, which signs as it does for a chain: the public
+        key, an object or bytes.
+        """
+        from minitls.certificates.raw import raw_key
+
+        return raw_key(key, password, signer)
+
+    def delegated(
+        self, key: PrivateKeyTypes | bytes, *, lifetime: float = 24 * 3600, client: bool = False, at: float | None = None
+    ) -> Credential:
+        """The same credential with a key beside its own, for peers that accept delegated credentials (RFC 9345).
+
+        The certificate's key signs now that ``key``, a private key, may stand for it for ``lifetime`` seconds, 7 days at most:
+        make another in time.  Others see the certificate's own key as before.  ``client``: for a client's certificate.
+        ``at``: when, in seconds since the epoch; now by default.  Raises Misuse, also where the certificate may not delegate.
+        """
+        from minitls.certificates.delegated import delegated
+
+        return delegated(self, key, at=time.time() if at is None else at, lifetime=lifetime, client=client)
+
+    def with_delegation(
+        self, delegated: bytes, key: PrivateKeyTypes | bytes | None = None, *, signer: Signer | None = None
+    ) -> Credential:
+        """The same credential with a DelegatedCredential that was made elsewhere, and its private key or who signs with that.
+
+        Raises Misuse for one that this certificate's key has not signed, or that is not for this key.
+        """
+        from minitls.certificates.delegated import with_delegation
+
+        return with_delegation(self, delegated, key, signer)
+
+    @classmethod
+    def of_delegation(
+        cls,
+        chain: Sequence[bytes | x509.Certificate],
+        delegated: bytes,
+        key: PrivateKeyTypes | bytes | None = None,
+        *,
+        signer: Signer | None = None,
+    ) -> Credential:
+        """For a machine that is not to have the certificate's key: it serves who accepts delegated credentials, and nobody else."""
+        without = cls(chain, signer=_nobody_signs)
+        without.schemes = without.schemes12 = ()
+        return without.with_delegation(delegated, key, signer=signer)
 
     def sign(self, scheme: SignatureScheme, data: bytes) -> Awaitable[bytes] | bytes:
         """The signature over ``data``, or something to await for it."""
@@ -198,6 +260,10 @@ class Credential:
     def issued_by(self, authorities: Collection[bytes]) -> bool:
         """Whether one of the chain's issuers is among these DER names (RFC 8446 section 4.2.4)."""
         return not self._issuers.isdisjoint(authorities)
+
+
+def _nobody_signs(scheme: SignatureScheme, data: bytes) -> bytes:
+    raise Misuse("the certificate's own key is not here")
 
 
 def in_order(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
@@ -247,6 +313,11 @@ def load_key(pem: bytes, password: bytes | str | None = None, where: str = "this
 
 def _load_der_key(der: bytes, password: bytes | str | None, where: str) -> PrivateKeyTypes:
     return _load_key(serialization.load_der_private_key, der, password, where)
+
+
+def load_private_key(data: bytes, password: bytes | str | None = None, where: str = "this") -> PrivateKeyTypes:
+    """A private key in PEM or DER.  Raises Misuse."""
+    return (load_key if _is_pem(data) else _load_der_key)(data, password, where)
 
 
 def _load_key(load: Callable[..., PrivateKeyTypes], data: bytes, password: bytes | str | None, where: str) -> PrivateKeyTypes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cryptography import x509
@@ -29,19 +30,23 @@ def check_key(certificate: x509.Certificate, *, ca: bool = False) -> None:
     try:
         key: Any = certificate.public_key()
     except UnsupportedAlgorithm:
-        raise _unsupported(certificate, "a key of a kind unknown here") from None
+        raise unsupported(f"{name_of(certificate)} has", "a key of a kind unknown here") from None
+    check_public_key(key, lambda: f"{name_of(certificate)} has", ca=ca)
+
+
+def check_public_key(key: Any, who_has: Callable[[], str], *, ca: bool = False) -> None:
+    """The same for a key without a certificate.  ``who_has``: how the sentence about it begins.  Raises Fault."""
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size not in RSA_BITS:
             word = "short" if key.key_size < RSA_BITS.start else "long"
-            text = f"{name_of(certificate)} has an RSA key of {key.key_size} bits, which is too {word}"
+            text = f"{who_has()} an RSA key of {key.key_size} bits, which is too {word}"
             raise Fault("weak_key", Alert.bad_certificate, _CA_KEY_TOO_SMALL if ca else _EE_KEY_TOO_SMALL, text, "RFC 9325 4.5")
     elif isinstance(key, ec.EllipticCurvePublicKey):
         if not isinstance(key.curve, CURVES):
-            raise _unsupported(certificate, f"a key on the curve {key.curve.name}")
+            raise unsupported(who_has(), f"a key on the curve {key.curve.name}")
     elif not isinstance(key, _WHOLE):
-        raise _unsupported(certificate, "a key that cannot sign in TLS")
+        raise unsupported(who_has(), "a key that cannot sign in TLS")
 
 
-def _unsupported(certificate: x509.Certificate, what: str) -> Fault:
-    text = f"{name_of(certificate)} has {what}"
-    return Fault("unsupported_key", Alert.unsupported_certificate, 1, text, "RFC 8446 4.2.3")
+def unsupported(who_has: str, what: str) -> Fault:
+    return Fault("unsupported_key", Alert.unsupported_certificate, 1, f"{who_has} {what}", "RFC 8446 4.2.3")

@@ -16,7 +16,8 @@ from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of,
 from minitls.certificates.keys import check_key
 from minitls.certificates.names import is_address, matches
 from minitls.certificates.path import MAX_DEPTH, PathBuilder, allows
-from minitls.crypto.signatures import SCHEMES, SCHEMES_12, schemes_for
+from minitls.certificates.spki import key_schemes
+from minitls.crypto.signatures import SCHEMES_12
 from minitls.errors import Alert
 from minitls.wire.numbers import SignatureScheme
 
@@ -64,10 +65,7 @@ def leaf_schemes(leaf: x509.Certificate) -> tuple[SignatureScheme, ...]:
 
     An RSA key says by its algorithm identifier whether it is for rsa_pss_rsae_* or for rsa_pss_pss_*; the key alone does not.
     """
-    key = leaf_public_key(leaf)
-    if leaf.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSASSA_PSS:
-        return schemes_for(key)
-    return tuple(scheme.code for scheme in SCHEMES.values() if scheme.name.startswith("rsa_pss_pss") and scheme.fits(key))
+    return key_schemes(leaf_public_key(leaf), leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS)
 
 
 def leaf_schemes12(leaf: x509.Certificate) -> tuple[SignatureScheme, ...]:

@@ -6,8 +6,9 @@ A flow never sees bytes, sockets, records or alerts: it raises a :class:`~minitl
 sends the alert.
 
 ``client`` offers and finds out the version; ``client13`` or ``client12`` goes on from there; ``server``, ``server13`` and
-``server12`` likewise.  ``authenticate`` is RFC 8446 section 4.4, the same for both sides; ``tls12``, ``exchange12`` and
-``resume12`` are what both sides of TLS 1.2 share: keys and Finished, where the premaster secret comes from, and sessions.
+``server12`` likewise.  ``authenticate`` is RFC 8446 section 4.4, the same for both sides, with ``raw_keys`` (RFC 7250) and
+``delegation`` (RFC 9345); ``tls12``, ``exchange12`` and ``resume12`` are what both sides of TLS 1.2 share: keys and Finished,
+where the premaster secret comes from, and sessions.
 ``negotiate`` decides what two sides agree on, in pure functions; ``after`` is what may come once the handshake is over, and
 ``post`` how a client is authenticated then.
 

@@ -7,7 +7,7 @@ PeerKey can check a CertificateVerify.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,13 +19,14 @@ from minitls.config import ClientConfig, Danger, PeerCertificates, ServerConfig
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.signatures import SCHEMES, signed_content
 from minitls.errors import Alert, PeerMisbehaved
+from minitls.handshake import delegation, raw_keys
 from minitls.handshake.compression import asked_for, choose_compression, compress, decompress
 from minitls.handshake.flow import Flow, Handshake, compute, expect, resolve
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import CertificateStatus
 from minitls.wire.hello import Message
 from minitls.wire.messages import Certificate, CertificateEntry, CertificateVerify, CompressedCertificate, Finished
-from minitls.wire.numbers import CertificateStatusType, SignatureScheme, is_grease, name_of
+from minitls.wire.numbers import CertificateStatusType, CertificateType, SignatureScheme, is_grease, name_of
 from minitls.wire.numbers import ExtensionType as X
 
 if TYPE_CHECKING:
@@ -39,21 +40,26 @@ USUAL_SIZE = 12 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PeerKey:
-    """The public key of a certificate that was verified, and what it can sign with."""
+    """The public key of a certificate that was verified, or one that is trusted without, and what it can sign with.
+
+    ``delegated``: it is another than the certificate's, which signed it (RFC 9345).
+    """
 
     public_key: Any
     schemes: tuple[SignatureScheme, ...]
-    is_rsa: bool
-    may_encipher: bool
+    is_rsa: bool = False
+    may_encipher: bool = False
+    delegated: bool = False
 
 
 def verify_chain(
-    hs: Handshake, config: ClientConfig | ServerConfig, certificate: Certificate, asked: Container[int] = ()
+    hs: Handshake, config: ClientConfig | ServerConfig, certificate: Certificate, asked: Mapping[int, Any]
 ) -> Flow[PeerKey]:
     """Section 4.4.2.4: the peer's chain against our trust, its name, and what the application adds.  Raises CertificateError.
 
-    ``asked``: the extensions that the peer may answer beside a certificate (section 4.4.2).
+    ``asked``: our extensions, which the peer may answer beside a certificate (section 4.4.2).
     """
+    delegation.check_unasked(certificate, asked)
     for entry in certificate.certificate_list:
         if any(kind not in asked or is_grease(kind) for kind in entry.extensions):  # RFC 8701 section 3.1: nobody answers GREASE
             raise PeerMisbehaved(
@@ -62,11 +68,37 @@ def verify_chain(
                 rule="RFC 8446 4.4.2",
                 reason="unsolicited_extension",
             )
+    if raw_keys.is_raw(hs):
+        subject = yield from raw_keys.verify_key(hs, config, certificate)
+        return PeerKey(subject.key, subject.schemes)
     beside = certificate.certificate_list[0].extensions
     if (status := beside.get(X.status_request)) is not None:
         hs.info.ocsp_response = status.response
     hs.info.scts = beside.get(X.signed_certificate_timestamp, ())
-    return verify_der_chain(hs, config, certificate.chain)
+    key = yield from verify_der_chain(hs, config, certificate.chain)
+    if X.delegated_credential in beside:
+        return delegated_key(hs, config, certificate, asked)
+    return key
+
+
+def delegated_key(
+    hs: Handshake, config: ClientConfig | ServerConfig, certificate: Certificate, asked: Mapping[int, Any]
+) -> PeerKey:
+    """RFC 9345 section 4.1.3: the key that the certificate, which is good, delegates to.  Raises illegal_parameter."""
+    from minitls.certificates.delegated import verify_delegated
+    from minitls.certificates.verify import parse_leaf
+
+    subject = verify_delegated(
+        certificate.certificate_list[0].extensions[X.delegated_credential],
+        parse_leaf(certificate.chain),
+        client=hs.info.role == "server",
+        at=config.clock(),
+        schemes=asked[X.delegated_credential],
+        algorithms=asked[X.signature_algorithms],
+    )
+    delegation.note(hs, by_client=hs.info.role == "server")
+    hs.chosen("delegated_credential", subject.schemes[0].name, "a key that the peer's certificate has signed")
+    return PeerKey(subject.key, subject.schemes, delegated=True)
 
 
 def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: tuple[bytes, ...]) -> Flow[PeerKey]:
@@ -90,6 +122,7 @@ def verified_path(
     """The path from the leaf up to whom we trust, if all that the configuration asks is given.  Raises CertificateError."""
     from minitls.certificates.trust import TrustStore
 
+    raw_keys.check_certificates_wanted(config, chain)
     store, at = config.trust or TrustStore.system(), datetime.fromtimestamp(config.clock(), UTC)
     name = server_name if isinstance(config, ClientConfig) else None
     ask = compute if len(chain) > USUAL_CHAIN or sum(map(len, chain)) > USUAL_SIZE else resolve
@@ -136,6 +169,7 @@ def receive_proof(hs: Handshake, context: bytes, key: PeerKey, offered: Sequence
     """
     message = yield from expect(CertificateVerify)
     code = message.algorithm
+    offered = key.schemes if key.delegated else offered  # RFC 9345 section 4.1.3: the one that its credential says
     scheme = next((scheme for known, scheme in SCHEMES.items() if known == code), None)
     if code not in offered or scheme is None or not scheme.in_tls13 or code not in key.schemes:
         raise PeerMisbehaved(
@@ -182,6 +216,9 @@ def send_certificate(
 ) -> Flow[None]:
     """Our Certificate and CertificateVerify; the signer may take its time.  ``asked``: the extensions that the peer sent."""
     entries = tuple(CertificateEntry(der, Extensions()) for der in credential.chain)
+    if credential.delegation is not None:
+        entries[0].extensions[X.delegated_credential] = credential.delegation.message
+        delegation.note(hs, by_client=hs.info.role == "client")
     if X.status_request in asked and credential.ocsp_response:
         entries[0].extensions[X.status_request] = CertificateStatus(CertificateStatusType.ocsp, credential.ocsp_response)
     if X.signed_certificate_timestamp in asked and credential.scts:
@@ -189,7 +226,7 @@ def send_certificate(
     message = Certificate(request_context, entries)
     algorithm = choose_compression(asked.get(X.compress_certificate, ()), config)
     hs.send(message if algorithm is None else compress(message, algorithm))
-    hs.info.local_chain = credential.chain
+    hs.info.local_chain = credential.chain if credential.certificate_type is CertificateType.X509 else ()
     signature = yield from resolve(credential.sign, scheme, signed_content(context, hs.transcript.digest()))
     hs.send(CertificateVerify(scheme, signature))
 

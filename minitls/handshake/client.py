@@ -8,13 +8,14 @@ from minitls.config import ClientConfig
 from minitls.crypto.groups import GROUPS, KeyShare
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
-from minitls.handshake import client12, client13, early_data, resume12, resume13
+from minitls.handshake import client12, client13, delegation, early_data, resume12, resume13
 from minitls.handshake.compression import asked_for
 from minitls.handshake.early_data import sendable
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import offer_limits
 from minitls.handshake.negotiate import offered_schemes
 from minitls.handshake.psk import Psk, external_psks, of_session, offer_psks, send_bound
+from minitls.handshake.raw_keys import offer_types
 from minitls.handshake.resume import Remembered, identity_of, is_bound_to, remembered
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import CertificateStatusRequest, KeyShareEntry, ServerName, TicketRequest
@@ -137,6 +138,9 @@ def make_offer(
             extensions[X.psk_key_exchange_modes] = tuple(map(int, policy.psk_key_exchange_modes))
         if compression := asked_for(config):
             extensions[X.compress_certificate] = compression
+        if schemes_delegated := delegation.asked_for(config):
+            extensions[X.delegated_credential] = schemes_delegated
+        offer_types(config, extensions)
         if config.tickets_wanted is not None:
             extensions[X.ticket_request] = TicketRequest(*config.tickets_wanted)
         if config.post_handshake_auth:

@@ -14,6 +14,7 @@ from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, p
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import agreed_limits
 from minitls.handshake.negotiate import choose_signature_scheme
+from minitls.handshake.raw_keys import take_answer
 from minitls.handshake.resume import Remembered, identity_of, recall
 from minitls.handshake.resume12 import check_resumed, make_session, master_of, remember
 from minitls.handshake.tls12 import (
@@ -145,6 +146,7 @@ def check_server_hello(hs: Handshake, config: ClientConfig, hello: ClientHello, 
             Alert.illegal_parameter, "the server wants compressed points alone", rule="RFC 8422 5.2", reason="bad_point_formats"
         )
     check_alpn(hs, config, extensions)
+    take_answer(hs, hello, extensions, tls13=False)
     hs.limit_fragments(*agreed_limits(hello.extensions, extensions, tls13=False))
     extended = X.extended_master_secret in extensions
     if config.policy.secure_tls12:

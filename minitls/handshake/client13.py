@@ -22,10 +22,12 @@ from minitls.handshake.authenticate import (
     send_finished,
     verify_chain,
 )
+from minitls.handshake.delegation import delegate_for
 from minitls.handshake.flow import Flow, Handshake, expect
 from minitls.handshake.fragments import agreed_limits
 from minitls.handshake.negotiate import choose_signature_scheme
 from minitls.handshake.psk import Psk, accepted_psk, offer_psks, recall_psk, send_bound
+from minitls.handshake.raw_keys import take_answer
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
@@ -241,6 +243,7 @@ def check_encrypted_extensions(hs: Handshake, config: ClientConfig, hello: Clien
         if kind not in hello.extensions or is_grease(kind):  # RFC 8701 section 3.1: nobody answers GREASE
             raise unsolicited("EncryptedExtensions", kind)
     check_alpn(hs, config, message.extensions)
+    take_answer(hs, hello, message.extensions, tls13=True)
     hs.limit_fragments(*agreed_limits(hello.extensions, message.extensions, tls13=True))
 
 
@@ -314,6 +317,10 @@ def authenticate_client(hs: Handshake, config: ClientConfig, request: Certificat
     """Section 4.4.2: our certificate, if we have one that the server can verify; an empty Certificate declines.  Gives which."""
     credential, context = config.credential, request.certificate_request_context
     offered = request.extensions[X.signature_algorithms]
+    if credential is not None and credential.certificate_type is not hs.info.client_certificate_type:
+        credential = None  # a raw public key, where the server wants a certificate
+    if credential is not None:
+        credential = delegate_for(credential, request.extensions, config, client=True)
     scheme = None if credential is None else choose_signature_scheme(credential.schemes, offered, config.policy)
     if credential is None or scheme is None:
         hs.chosen("client_certificate", "none", "we have none" if credential is None else "the server cannot verify its key")

@@ -15,7 +15,8 @@ from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES, Suite
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, PeerIncompatible
-from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme, name_of
+from minitls.handshake.raw_keys import X509_ALONE, accepted_types
+from minitls.wire.numbers import CertificateType, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme, name_of
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
@@ -112,16 +113,26 @@ def choose_credential(
     policy: Policy,
     *,
     in_certificates: Sequence[int] | None = None,
+    types: Sequence[int] = X509_ALONE,
     tls12: bool = False,
 ) -> tuple[Credential, SignatureScheme, str]:
-    """A credential and the scheme to prove it with (RFC 8446 section 4.4.2.2).  Raises handshake_failure.
+    """A credential and the scheme to prove it with (RFC 8446 section 4.4.2.2).  Raises handshake_failure, unsupported_certificate.
 
+    ``types``: what the peer can process, best first (RFC 7250 section 4.2): it gets the first that we have with a fitting key.
     Among those whose key the peer can verify: one for its name, else any; among these, one whose whole chain it can verify (by its
     signature_algorithms_cert, ``in_certificates``), else any; then one issued by who it trusts, else any; then the server's order.
     """
+    fitting = [credential for credential in credentials if credential.certificate_type in types]
+    if credentials and not fitting:
+        raise PeerIncompatible(
+            Alert.unsupported_certificate,
+            f"no common type of certificates: the client accepts {_names(CertificateType, types)}",
+            rule="RFC 7250 4.2",
+            reason="unsupported_certificate_type",
+        )
     usable = [
         (credential, scheme)
-        for credential in credentials
+        for credential in fitting
         if (scheme := choose_signature_scheme(credential.schemes12 if tls12 else credential.schemes, offered, policy)) is not None
     ]
     if not usable:
@@ -131,6 +142,8 @@ def choose_credential(
             rule="RFC 8446 4.4.2.2",
             reason="no_common_signature_algorithms",
         )
+    first = min(types.index(credential.certificate_type) for credential, _ in usable)
+    usable = [pair for pair in usable if pair[0].certificate_type == types[first]]
     why = "the default"
     named = [pair for pair in usable if server_name and pair[0].matches(server_name)]
     if named:
@@ -253,7 +266,8 @@ def negotiate(client: ClientConfig, server: ServerConfig, server_name: str | Non
     protocol = choose_alpn(client.alpn or None, server.alpn)
     suite, suite_why = choose_cipher_suite(suites, theirs)
     group, retry, group_why = choose_group(groups, [int(g) for g in ours.key_shares or ()], theirs)
-    _, scheme, credential_why = choose_credential(server.credentials, server_name, accepted, (), theirs)
+    types = accepted_types(client)
+    _, scheme, credential_why = choose_credential(server.credentials, server_name, accepted, (), theirs, types=types)
     return Agreement(
         str(version),
         suite.name,
@@ -269,7 +283,7 @@ def negotiate(client: ClientConfig, server: ServerConfig, server_name: str | Non
     )
 
 
-def _names(registry: type[CipherSuite | NamedGroup | SignatureScheme], codes: Sequence[int]) -> str:
+def _names(registry: type[CipherSuite | NamedGroup | SignatureScheme | CertificateType], codes: Sequence[int]) -> str:
     return _some(codes, lambda code: name_of(registry, code))
 
 

@@ -18,8 +18,9 @@ from minitls.wire.messages import CertificateRequest
 
 def request_certificate(hs: Handshake, config: ServerConfig, context: bytes) -> Flow[bool]:
     """The server's side.  ``context``: what tells this request from all others of the connection.  False: the client declines."""
-    hs.send(server13.certificate_request(config, context))
-    given = yield from server13.authenticate_client(hs, config, context)
+    request = server13.certificate_request(config, hs.info.client_certificate_type, context)
+    hs.send(request)
+    given = yield from server13.authenticate_client(hs, config, request)
     yield from receive_finished(hs, hs.client_secret())
     return given
 
@@ -37,4 +38,5 @@ def settle(info: ConnectionInfo, learned: ConnectionInfo) -> None:
     """The client has proved who it is: from now on that is who it is."""
     info.client_signature_scheme = learned.client_signature_scheme
     info.peer_chain, info.verified_chain = learned.peer_chain, learned.verified_chain
+    info.peer_public_key, info.client_delegated = learned.peer_public_key, learned.client_delegated
     info.local_chain = learned.local_chain

@@ -16,7 +16,7 @@ from minitls.wire.codec import Extensions
 from minitls.wire.extensions import TicketRequest
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import NewSessionTicket
-from minitls.wire.numbers import CipherSuite, ProtocolVersion
+from minitls.wire.numbers import CertificateType, CipherSuite, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
 
 LONGEST_TICKET = 2**15
@@ -86,11 +86,14 @@ def offerable(config: ClientConfig, session: Session) -> bool:
 def tickets_wanted(config: ServerConfig, hello: ClientHello, info: ConnectionInfo) -> int:
     """How many tickets a client gets: one for the one that it used; as many as it asks for, within reason (RFC 9149).
 
-    None for an external PSK, which is no worse than a ticket.
+    None for an external PSK, which is no worse than a ticket, and for a client that we ask for a raw public key: a session could
+    not tell whether it is still trusted.
     """
     modes = hello.extensions.get(X.psk_key_exchange_modes, ())
     may_return = any(mode in modes for mode in config.policy.psk_key_exchange_modes)
     if config.tickets is None or not config.ticket_count or not may_return or info.psk_identity is not None:
+        return 0
+    if info.client_certificate_type is not CertificateType.X509:
         return 0
     request: TicketRequest | None = hello.extensions.get(X.ticket_request)
     if request is not None:

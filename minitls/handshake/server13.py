@@ -13,7 +13,7 @@ from minitls.crypto.schedule import EarlySecret
 from minitls.crypto.signatures import CLIENT_CONTEXT, SERVER_CONTEXT
 from minitls.crypto.suites import Suite
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
-from minitls.handshake import early_data
+from minitls.handshake import delegation, early_data
 from minitls.handshake.authenticate import (
     expect_certificate,
     may_ask_later,
@@ -36,13 +36,14 @@ from minitls.handshake.negotiate import (
     offered_schemes,
 )
 from minitls.handshake.psk import Psk, check_binder, choose_mode, choose_psk, recall_psk
+from minitls.handshake.raw_keys import X509_ALONE, answer_types, choose_client_type
 from minitls.handshake.resume13 import send_tickets, tickets_wanted
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import HELLO_RETRY_REQUEST_RANDOM, ClientHello, HelloRetryRequest, ServerHello
 from minitls.wire.messages import CertificateRequest, EncryptedExtensions, EndOfEarlyData
+from minitls.wire.numbers import CertificateType, ProtocolVersion, PskKeyExchangeMode, SignatureScheme
 from minitls.wire.numbers import ExtensionType as X
-from minitls.wire.numbers import ProtocolVersion, PskKeyExchangeMode, SignatureScheme
 
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
@@ -73,6 +74,7 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     hello, suite, psk = terms.hello, terms.suite, terms.psk
     early_secret = EarlySecret(suite.hash_name) if psk is None else psk.secret
     credential = None if psk is not None else (yield from select_credential(hs, config, hello))
+    client_type = None if credential is None else choose_client_type(hs, config, hello)
     if terms.early:
         hs.install_read_key(suite, early_secret.client_traffic(hs.transcript.digest()))
         hs.take_early_data(config.early_data or 0)
@@ -87,12 +89,13 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     hs.install_write_key(suite, server_secret)
 
     tickets = tickets_wanted(config, hello, hs.info)
-    extensions = answers(hs, terms, credential, tickets)
+    extensions = answers(hs, terms, credential, client_type, tickets)
     hs.limit_fragments(*answer_limits(config, hello.extensions, extensions, tls13=True))
     hs.send(EncryptedExtensions(extensions))
-    client_asked = credential is not None and config.client_auth is not ClientAuth.none
-    if client_asked:
-        hs.send(certificate_request(config))
+    request = None
+    if client_type is not None and config.client_auth is not ClientAuth.none:
+        request = certificate_request(config, client_type)
+        hs.send(request)
     if credential is not None:
         yield from send_certificate(hs, config, SERVER_CONTEXT, b"", *credential, hello.extensions)
     send_finished(hs, server_secret)
@@ -104,8 +107,8 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
         hs.allow_half_rtt_data()
         yield from expect(EndOfEarlyData)
         hs.install_read_key(suite, client_secret)
-    if client_asked:
-        yield from authenticate_client(hs, config)
+    if request is not None:
+        yield from authenticate_client(hs, config, request)
     yield from receive_finished(hs, client_secret)
     hs.install_read_key(suite, main_secret.client_traffic(through_server_finished))
     hs.info.keep_secrets(main_secret, through_server_finished, hs.transcript.digest())
@@ -356,21 +359,32 @@ def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -
     authorities = hello.extensions.get(X.certificate_authorities, ())
     schemes = hello.extensions[X.signature_algorithms]
     in_certificates = hello.extensions.get(X.signature_algorithms_cert)
+    types = hello.extensions.get(X.server_certificate_type, X509_ALONE)
+    credentials = tuple(delegation.delegate_for(each, hello.extensions, config, client=False) for each in credentials)
     credential, scheme, why = choose_credential(
-        credentials, hs.info.server_name, schemes, authorities, config.policy, in_certificates=in_certificates
+        credentials, hs.info.server_name, schemes, authorities, config.policy, in_certificates=in_certificates, types=types
     )
-    hs.chosen("certificate", scheme.name, why)
+    hs.info.server_certificate_type = credential.certificate_type
+    hs.chosen("certificate", scheme.name, why if credential.delegation is None else f"{why}; a key that it delegates to")
     hs.info.signature_scheme = scheme.name
     return credential, scheme
 
 
-def answers(hs: Handshake, terms: Terms, credential: tuple[Credential, SignatureScheme] | None, tickets: int) -> Extensions:
+def answers(
+    hs: Handshake,
+    terms: Terms,
+    credential: tuple[Credential, SignatureScheme] | None,
+    client_type: CertificateType | None,
+    tickets: int,
+) -> Extensions:
     """EncryptedExtensions (section 4.3.1): what we have to say to the client's extensions."""
     extensions = Extensions()
     if hs.info.server_name is not None and credential is not None and credential[0].matches(hs.info.server_name):
         extensions[X.server_name] = None  # "we used it" (RFC 6066 section 3)
     if terms.protocol is not None:
         extensions[X.application_layer_protocol_negotiation] = (terms.protocol.encode("ascii"),)
+    if credential is not None:
+        answer_types(terms.hello.extensions, extensions, credential[0].certificate_type, client_type)
     if terms.early:
         extensions[X.early_data] = None
     if X.ticket_request in terms.hello.extensions:
@@ -378,25 +392,34 @@ def answers(hs: Handshake, terms: Terms, credential: tuple[Credential, Signature
     return extensions
 
 
-def certificate_request(config: ServerConfig, context: bytes = b"") -> CertificateRequest:
-    """Section 4.3.2: what client certificates we can verify.  ``context``: of one after the handshake."""
+def certificate_request(
+    config: ServerConfig, kind: CertificateType = CertificateType.X509, context: bytes = b""
+) -> CertificateRequest:
+    """Section 4.3.2: what client certificates we can verify.  ``kind``: by RFC 7250; ``context``: of one after the handshake."""
     policy = config.policy
     assert policy.certificate_signature_schemes is not None
     schemes = offered_schemes(policy)
     extensions = Extensions({X.signature_algorithms: schemes})
     if set(schemes) != set(policy.certificate_signature_schemes):
         extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes))
-    if config.trust is not None and config.verify is not Danger.accept_any_certificate and config.trust.subjects:
+    if (
+        kind is CertificateType.X509
+        and config.trust is not None
+        and config.verify is not Danger.accept_any_certificate
+        and config.trust.subjects
+    ):
         extensions[X.certificate_authorities] = config.trust.subjects
     if compression := asked_for(config):
         extensions[X.compress_certificate] = compression
+    if schemes_delegated := delegation.asked_for(config):
+        extensions[X.delegated_credential] = schemes_delegated
     return CertificateRequest(context, extensions)
 
 
-def authenticate_client(hs: Handshake, config: ServerConfig, context: bytes = b"") -> Flow[bool]:
+def authenticate_client(hs: Handshake, config: ServerConfig, request: CertificateRequest) -> Flow[bool]:
     """Section 4.4: the client's chain and the proof that it has the key, or that it has none to show.  Gives which."""
     message = receive_certificate(config, (yield from expect_certificate(config)))
-    if message.certificate_request_context != context:
+    if message.certificate_request_context != request.certificate_request_context:
         raise PeerMisbehaved(
             Alert.illegal_parameter,
             "the client's Certificate answers another request",
@@ -404,7 +427,7 @@ def authenticate_client(hs: Handshake, config: ServerConfig, context: bytes = b"
             reason="wrong_context",
         )
     if message.certificate_list:
-        key = yield from verify_chain(hs, config, message)
+        key = yield from verify_chain(hs, config, message, request.extensions)
         scheme = yield from receive_proof(hs, CLIENT_CONTEXT, key, tuple(map(int, config.policy.signature_schemes)))
         hs.info.client_signature_scheme = scheme.name
     elif config.client_auth is ClientAuth.require:

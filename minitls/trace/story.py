@@ -171,13 +171,23 @@ def _accepted(request: CertificateRequest) -> list[Fact]:
 
 def certificate(story: Story) -> Iterator[Step]:
     for entry, message in story.seen.messages(Certificate, by_client=False):
-        yield story.step("certificate", (entry,), list(chain_facts(story, message.chain, entry.at)))
+        facts = list(chain_facts(story, message.chain, entry.at))
+        for shown in (beside.extensions for beside in message.certificate_list[:1]):
+            if X.delegated_credential in shown:
+                code = shown[X.delegated_credential].cred.dc_cert_verify_algorithm
+                facts.append(("delegates", f"to another key, for some days, which signs with {name_of(SignatureScheme, code)}"))
+        yield story.step("certificate", (entry,), facts)
 
 
 def chain_facts(story: Story, chain: tuple[bytes, ...], at: float) -> Iterator[Fact]:
     """A server's certificates, from its own up to who is trusted, and what was checked."""
     client = story.seen if story.seen.role == "client" else story.other
     verified = client.first(ChainVerified) if client is not None else None
+    raw = client.chosen("peer_public_key") if client is not None else None
+    if raw is not None:  # RFC 7250: there is no certificate around it
+        yield "public key", raw.value
+        yield "checked", "it is one of those that the client was told to trust"
+        return
     path = cards(verified.path if verified is not None else chain)
     for number, found in enumerate(path):
         others = [name for name in found.names[:SHOWN] if name != found.title] if not number else []

@@ -31,6 +31,7 @@ from minitls.wire.messages12 import (
     ServerKeyExchange,
 )
 from minitls.wire.numbers import (
+    CertificateType,
     CipherSuite,
     ExtensionType,
     KeyUpdateRequest,
@@ -146,6 +147,9 @@ _REGISTRIES: Mapping[int, type[IntEnum]] = {
     ExtensionType.signature_algorithms: SignatureScheme,
     ExtensionType.signature_algorithms_cert: SignatureScheme,
     ExtensionType.psk_key_exchange_modes: PskKeyExchangeMode,
+    ExtensionType.client_certificate_type: CertificateType,
+    ExtensionType.server_certificate_type: CertificateType,
+    ExtensionType.delegated_credential: SignatureScheme,
 }
 """Extensions that hold one code point or a list of them."""
 
@@ -259,6 +263,7 @@ _FIELDS: Mapping[str, type[IntEnum]] = {
     "cipher_suites": CipherSuite,
     "cipher_suite": CipherSuite,
     "algorithm": SignatureScheme,
+    "dc_cert_verify_algorithm": SignatureScheme,
     "group": NamedGroup,
     "request_update": KeyUpdateRequest,
 }

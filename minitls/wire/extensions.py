@@ -90,6 +90,24 @@ class OIDFilter(Structure):
     certificate_extension_values: bytes = wire(opaque(0, 2**16 - 1))
 
 
+@structure
+class Delegation(Structure):
+    """RFC 9345 section 4's Credential: a key, and until when it is good, in seconds after the certificate's notBefore."""
+
+    valid_time: int = wire(uint32)
+    dc_cert_verify_algorithm: int = wire(uint16)
+    public_key: bytes = wire(opaque(1, 2**24 - 1))
+
+
+@structure
+class DelegatedCredential(Structure):
+    """RFC 9345 section 4; ``signature`` is by the certificate's key."""
+
+    cred: Delegation = wire(Delegation.codec)
+    algorithm: int = wire(uint16)
+    signature: bytes = wire(opaque(1, 2**16 - 1))
+
+
 _GROUPS = vector(uint16, 2, 2**16 - 1)
 _SCHEMES = vector(uint16, 2, 2**16 - 2)
 _PROTOCOL_NAMES = vector(opaque(1, 2**8 - 1), 2, 2**16 - 1)
@@ -127,6 +145,7 @@ EXTENSIONS: Mapping[int, Mapping[HandshakeType | str, Codec[Any]]] = {
     X.extended_master_secret: {CH: nothing, SH: nothing},  # RFC 7627
     X.compress_certificate: {CH: _COMPRESSIONS, CR: _COMPRESSIONS},  # RFC 8879
     X.record_size_limit: {CH: uint16, EE: uint16, SH: uint16},  # RFC 8449
+    X.delegated_credential: {CH: _SCHEMES, CR: _SCHEMES, CT: DelegatedCredential.codec},  # RFC 9345 4.1
     X.session_ticket: {CH: rest, SH: nothing},  # RFC 5077
     X.pre_shared_key: {CH: OfferedPsks.codec, SH: uint16},  # RFC 8446 4.2.11
     X.early_data: {CH: nothing, EE: nothing, NST: uint32},  # RFC 8446 4.2.10

@@ -204,6 +204,14 @@ class ClientCertificateType(IntEnum):
     ecdsa_sign = 64
 
 
+class CertificateType(IntEnum):
+    """RFC 7250 section 3, RFC 6091 section 3.1."""
+
+    X509 = 0
+    OpenPGP = 1
+    RawPublicKey = 2
+
+
 class PskKeyExchangeMode(IntEnum):
     """RFC 8446 section 4.2.9."""
 

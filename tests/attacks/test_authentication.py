@@ -44,13 +44,15 @@ def test_every_bit(pki: Pki, role: str, kind: type[Message]) -> None:
 
 
 def test_verification_gives_what_the_next_step_needs() -> None:
-    """goto fail: not a boolean that somebody forgets to look at.  A proof is checked with a PeerKey, and only a chain makes one."""
+    """goto fail: not a boolean that somebody forgets to look at.  A proof is checked with a PeerKey, and who verified makes that.
+
+    What is verified is a chain, a raw public key or, after its chain, a delegated credential.
+    """
     proof = inspect.signature(authenticate.receive_proof, eval_str=False)
     assert proof.parameters["key"].annotation == "PeerKey"
     assert inspect.signature(authenticate.verify_chain).return_annotation == "Flow[PeerKey]"
     made = [name for name, f in inspect.getmembers(authenticate, inspect.isfunction) if "PeerKey(" in inspect.getsource(f)]
-    assert len(made) == 1
-    assert made[0].startswith("verify_")
+    assert made == ["delegated_key", "verify_chain", "verify_der_chain"]
     assert PeerKey.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
 

@@ -1,0 +1,94 @@
+"""Raw public keys (RFC 7250): a key in the place of a certificate, believed because somebody said so beforehand.
+
+There is no name in it, no validity and nobody who vouches for it: who is believed stands in the configuration, key by key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from minitls.certificates.credentials import Credential, Signer, load_private_key
+from minitls.certificates.faults import Fault
+from minitls.certificates.spki import SubjectKey, as_spki, read_spki
+from minitls.crypto.signatures import SCHEMES
+from minitls.errors import Alert, Misuse
+from minitls.wire.numbers import CertificateType, SignatureScheme
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+UNTRUSTED = 95  # OpenSSL's X509_V_ERR_RPK_UNTRUSTED
+
+
+class RawKey(Credential):
+    """A credential that is a key alone, for TLS 1.3; made by :meth:`Credential.raw`.
+
+    ``chain``: the DER SubjectPublicKeyInfo, and nothing else.  It has no names, no leaf, and no staples.
+    """
+
+    __slots__ = ()
+    certificate_type = CertificateType.RawPublicKey
+
+    def __init__(self, spki: bytes, *, signer: Signer) -> None:
+        try:
+            subject = read_spki(spki, "this credential would have")
+        except Fault as fault:
+            raise Misuse(fault.message, rule=fault.rule, reason=fault.reason) from None
+        self.chain = (spki,)
+        self.names = ()
+        self.schemes = subject.schemes
+        self.schemes12 = ()
+        self.is_rsa = isinstance(subject.key, RSAPublicKey)
+        self.ocsp_response, self.scts = b"", ()
+        self.delegation, self.delegations = None, ()
+        self._issuers = frozenset()
+        self._signer = signer
+        self._decrypter = None
+
+    def __repr__(self) -> str:
+        return f"<RawKey {fingerprint(self.chain[0])}: {self.schemes[0].name}>"
+
+    def signed_within(self, accepted: Container[int]) -> bool:
+        """Nobody has signed it, so that nobody has to check a signature."""
+        return True
+
+
+def raw_key(key: PrivateKeyTypes | bytes | Any, password: bytes | str | None, signer: Signer | None) -> RawKey:
+    """See :meth:`Credential.raw`."""
+    if signer is not None:
+        public: Any = key
+        return RawKey(as_spki(public), signer=signer)
+    private: Any = load_private_key(key, password) if isinstance(key, bytes) else key
+    if not hasattr(private, "sign"):
+        raise Misuse("a raw public key needs its private key, or a signer=", reason="bad_key")
+
+    def sign(scheme: SignatureScheme, data: bytes) -> bytes:
+        return SCHEMES[scheme].sign(private, data)
+
+    return RawKey(as_spki(private.public_key()), signer=sign)
+
+
+def fingerprint(spki: bytes) -> str:
+    """What people compare: the SHA-256 of the key, in hex."""
+    return f"sha256:{hashlib.sha256(spki).hexdigest()}"
+
+
+def verify_raw_key(spki: bytes, trusted: Sequence[Any]) -> SubjectKey:
+    """The key, if it is one of those that are believed (RFC 7250 section 6) and worth it.  Raises CertificateError.
+
+    ``trusted``: DER, as a configuration has them.
+    """
+    try:
+        subject = read_spki(spki, "the peer has")
+        if not sum(hmac.compare_digest(spki, each) for each in trusted):
+            text = f"the peer's raw public key, {fingerprint(spki)}, is none that we trust"
+            remedy = "if this key is the peer's, which somebody has to know, put it into trusted_keys"
+            raise Fault("untrusted_key", Alert.bad_certificate, UNTRUSTED, text, "RFC 7250 6", remedy)
+    except Fault as fault:
+        raise fault.error(()) from None
+    return subject
