@@ -14,7 +14,18 @@ from typing import Any
 
 import pytest
 
-from minitls import Alert, CertificateError, ClientAuth, ClientConnection, PeerCertificates, Policy, ServerConfig, ServerConnection
+from minitls import (
+    Alert,
+    CertificateError,
+    ClientAuth,
+    ClientConnection,
+    Credential,
+    PeerCertificates,
+    Policy,
+    ServerConfig,
+    ServerConnection,
+)
+from minitls.certificates.authority import make_key
 from minitls.observe import Observation
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys
@@ -130,6 +141,26 @@ def client_certificate_required(w: Watched) -> None:
 @scenario
 def client_certificate_refused(w: Watched) -> None:
     w.meet({"credential": w.pki.client()}, {"client_auth": ClientAuth.require, "trust": w.pki.strangers.trust()})
+
+
+@scenario
+def raw_public_keys(w: Watched) -> None:
+    """RFC 7250, section 5, as RFC 8446 has it: each side shows a key."""
+    server, client = Credential.raw(make_key("ed25519")), Credential.raw(make_key("ed25519"))
+    w.meet(
+        {"trusted_keys": server.chain, "credential": client},
+        {"credentials": (server,), "trusted_keys": client.chain, "client_auth": ClientAuth.require},
+    )
+
+
+@scenario
+def delegated_credentials(w: Watched) -> None:
+    """RFC 9345, section 4: the server's key is one that its certificate's signed, and the client has none such."""
+    credential = w.pki.issue("localhost", delegation=True).credential().delegated(make_key("ed25519"))
+    w.meet(
+        {"delegated_credentials": True, "credential": w.pki.client()},
+        {"delegated_credentials": True, "credentials": (credential,), "client_auth": ClientAuth.require, "trust": w.pki.trust},
+    )
 
 
 @scenario

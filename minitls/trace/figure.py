@@ -33,6 +33,9 @@ NOTEWORTHY = (
     X.server_name,
     X.application_layer_protocol_negotiation,
     X.signature_algorithms,
+    X.server_certificate_type,
+    X.client_certificate_type,
+    X.delegated_credential,
     X.psk_key_exchange_modes,
     X.post_handshake_auth,
     X.early_data,
@@ -190,6 +193,9 @@ def _describe(seen: MessageSeen | AlertSeen) -> Iterator[str]:
 
 
 def _extensions(seen: MessageSeen) -> Container[int]:
+    """The message's; a Certificate's stand beside its first certificate."""
+    if isinstance(seen.message, Certificate):
+        return next((entry.extensions for entry in seen.message.certificate_list), ())
     return getattr(seen.message, "extensions", ())
 
 
