@@ -391,7 +391,8 @@ SERVER_LIES = [
          lambda _: instead(Certificate, lambda m: [b"\x0b\0\0\x09\0\0\0\5\0\0\0\0\0"]), *MALFORMED),
     Case("Certificate: an SCT, unasked", swap_certificate(extensions=SCT), *UNASKED),
     Case("Certificate: an unknown extension", swap_certificate(extensions=Extensions({0x1234: b""})), *UNASKED),
-    Case("Certificate: our GREASE extension", swap_certificate(extensions=Extensions({GREASE: b""})), *UNASKED),
+    Case("Certificate: our GREASE extension",
+         lambda client: swap_certificate(extensions=Extensions({greased(client, "extension"): b""}))(client), *UNASKED),
     Case("Certificate: an extension of others", swap_certificate(extensions=Extensions({X.key_share: b""})), *MISPLACED),
     # 4.4.3
     *(Case(f"CertificateVerify: {what}", put(CertificateVerify, algorithm=code), *WRONG_SIGNATURE)
