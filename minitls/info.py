@@ -43,6 +43,7 @@ class ConnectionInfo:
     ``peer_public_key``: the raw public key of a peer that has no certificate, a DER SubjectPublicKeyInfo; its ``peer_chain`` is ().
     ``server_certificate_type``, ``client_certificate_type``: whether the two show certificates or such keys (RFC 7250).
     ``delegated``, ``client_delegated``: whether the server, and the client, signed with a delegated credential's key (RFC 9345).
+    ``delegated_until``: when the peer's delegated credential expires, in seconds by the configuration's clock; None without one.
     ``session_key``: under which a client's sessions with this server are kept.
     ``resumption``: how the connection was resumed: "psk_dhe_ke", "psk_ke", or TLS 1.2's "ticket" or "session_id".
     ``authenticated``: when the peers proved who they are, in seconds by the configuration's clock: before a resumed one began.
@@ -67,6 +68,7 @@ class ConnectionInfo:
     client_certificate_type: CertificateType = CertificateType.X509
     delegated: bool = False
     client_delegated: bool = False
+    delegated_until: float | None = None
     extended_master_secret: bool = False
     tls_unique: bytes = field(default=b"", repr=False)
     local_chain: tuple[bytes, ...] = field(default=(), repr=False)

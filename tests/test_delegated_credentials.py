@@ -286,6 +286,28 @@ def test_resumption() -> None:
     assert not met.info.delegated
 
 
+def test_resumption_ends_with_the_delegated_credential() -> None:
+    """RFC 9345 section 7.4: who verifies the chain again verifies this again; renewal does not help, in either role."""
+    late = 0.0
+
+    def clock() -> float:
+        return NOW + late
+
+    store = MemoryStore()
+    server = SERVER.credential().delegated(KEY, lifetime=7200, at=NOW)
+    client = CLIENT.credential().delegated(KEY, lifetime=3600, client=True, at=NOW)
+    ours = asking(credential=client, session_store=store, clock=clock)
+    theirs = showing(server, clock=clock, trust=TRUST, client_auth=ClientAuth.request, delegated_credentials=True)
+    for late, resumed in ((0.0, False), (1800.0, True), (3500.0, True), (3700.0, False)):
+        met, other = memory_pair(ours, theirs)
+        assert (met.info.resumed, other.info.resumed) == (resumed, resumed), late
+    assert (met.info.delegated, other.info.client_delegated) == (True, False)
+    for late, resumed in ((7000.0, True), (7300.0, False)):
+        met, other = memory_pair(ours, theirs)
+        assert met.info.resumed is resumed, late
+    assert not met.info.delegated
+
+
 def test_after_the_handshake() -> None:
     """A client's, asked for later; `info` knows once Finished has come."""
     ours = asking(credential=CLIENT.credential().delegated(KEY, client=True), post_handshake_auth=True)
@@ -486,7 +508,7 @@ def test_a_list_that_is_empty(pki: Pki) -> None:
 
 def looked_at(message: DelegatedCredential, at: float, issued: Issued = SERVER) -> Any:
     schemes = tuple(map(int, Policy.modern.signature_schemes))
-    return verify_delegated(message, issued.chain[0], client=False, at=at, schemes=schemes, algorithms=schemes)
+    return verify_delegated(message, issued.chain[0], client=False, at=at, schemes=schemes, algorithms=schemes)[0]
 
 
 def test_to_the_second() -> None:

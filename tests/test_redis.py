@@ -146,6 +146,7 @@ def a_session(**changes: Any) -> Session:
         "authenticated": int(START * 1000),
         "created": int(START * 1000),
         "lifetime": 3600,
+        "until": 0,
         "server_name": b"localhost",
         "alpn": b"",
         "context": b"",

@@ -198,8 +198,10 @@ def verify_delegated(
     at: float,
     schemes: Container[int],
     algorithms: Container[int],
-) -> SubjectKey:
-    """Section 4.1.3: the delegated key, and the one scheme that it signs with.  Raises illegal_parameter, CertificateError.
+) -> tuple[SubjectKey, float]:
+    """Section 4.1.3: the delegated key, with the one scheme that it signs with, and when it expires, in seconds since the epoch.
+
+    Raises illegal_parameter, CertificateError.
 
     ``client``: whether the peer is one; ``at``: now, in seconds since the epoch.  ``schemes``: what we accept of delegated keys;
     ``algorithms``: what we accept of certificates' keys in a handshake.
@@ -235,7 +237,7 @@ def verify_delegated(
         _invalid("bad_delegated_key", f"the key of the peer's delegated credential cannot sign {name}", "RFC 9345 4")
     if not _is_signed(message, leaf, client=client):
         _invalid("bad_delegation", f"the peer's delegated credential is not signed by {who}")
-    return SubjectKey(subject.der, subject.key, (SignatureScheme(cred.dc_cert_verify_algorithm),))
+    return SubjectKey(subject.der, subject.key, (SignatureScheme(cred.dc_cert_verify_algorithm),)), expires
 
 
 def _invalid(reason: str, text: str, rule: str = "RFC 9345 4.1.3") -> NoReturn:

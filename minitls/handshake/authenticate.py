@@ -88,7 +88,7 @@ def delegated_key(
     from minitls.certificates.delegated import verify_delegated
     from minitls.certificates.verify import parse_leaf
 
-    subject = verify_delegated(
+    subject, hs.info.delegated_until = verify_delegated(
         certificate.certificate_list[0].extensions[X.delegated_credential],
         parse_leaf(certificate.chain),
         client=hs.info.role == "server",

@@ -39,4 +39,5 @@ def settle(info: ConnectionInfo, learned: ConnectionInfo) -> None:
     info.client_signature_scheme = learned.client_signature_scheme
     info.peer_chain, info.verified_chain = learned.peer_chain, learned.verified_chain
     info.peer_public_key, info.client_delegated = learned.peer_public_key, learned.client_delegated
+    info.delegated_until = learned.delegated_until
     info.local_chain = learned.local_chain

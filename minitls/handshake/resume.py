@@ -46,6 +46,7 @@ def recall(hs: Handshake, known: Remembered, how: str) -> None:
     hs.info.resumed = True
     hs.info.resumption = how
     hs.info.authenticated = session.authenticated / 1000
+    hs.info.delegated_until = session.until / 1000 or None
     hs.info.peer_chain = session.chain
     hs.info.verified_chain = known.path
 

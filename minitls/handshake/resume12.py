@@ -36,6 +36,7 @@ def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float
         authenticated=int(now * 1000),
         created=int(now * 1000),
         lifetime=LIFETIME,
+        until=0,
         server_name=(hs.info.server_name or "").encode("ascii"),
         alpn=b"",
         context=context,

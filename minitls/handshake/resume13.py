@@ -26,9 +26,13 @@ MAX_COUNT = 8
 
 
 def session_of(info: ConnectionInfo, nonce: bytes, created: int, lifetime: int, **more: Any) -> Session:
-    """A session of this connection, with the PSK that belongs to a ticket's nonce.  ``created``: in milliseconds."""
+    """A session of this connection, with the PSK that belongs to a ticket's nonce.  ``created``: in milliseconds.
+
+    It ends with the peer's delegated credential, however often it is renewed: that is as good as validating that again.
+    """
     now = created / 1000
     authenticated = info.authenticated or now
+    end = min(authenticated + MAX_LIFETIME, info.delegated_until or math.inf)
     return Session(
         format=FORMAT,
         version=ProtocolVersion.TLSv1_3,
@@ -37,7 +41,8 @@ def session_of(info: ConnectionInfo, nonce: bytes, created: int, lifetime: int, 
         extended=1,
         authenticated=int(authenticated * 1000),
         created=created,
-        lifetime=min(lifetime, max(0, int(authenticated + MAX_LIFETIME - now))),
+        lifetime=min(lifetime, max(0, int(end - now))),
+        until=int(1000 * (info.delegated_until or 0)),
         server_name=(info.server_name or "").encode("ascii"),
         alpn=(info.alpn_protocol or "").encode("ascii"),
         chain=info.peer_chain,

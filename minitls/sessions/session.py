@@ -5,7 +5,7 @@ from __future__ import annotations
 from minitls.errors import DecodeError
 from minitls.wire.codec import Structure, opaque, parse, serialize, structure, uint8, uint16, uint32, uint64, vector, wire
 
-FORMAT = 2
+FORMAT = 3
 MAX_LIFETIME = 7 * 24 * 3600
 """Seconds that a session may be resumed for, however often it is renewed (RFC 8446 section 4.6.1)."""
 
@@ -16,10 +16,11 @@ class Session(Structure):
 
     ``secret``: TLS 1.3's PSK, TLS 1.2's master secret.  ``extended``: whether the latter is an extended one (RFC 7627).
     ``authenticated``, ``created``: when the peers proved who they are, and when this session was made of that, in milliseconds
-    since the epoch; ``lifetime``: seconds from ``created``.  ``context``: a digest of what the server's configuration asks of
-    clients.  ``identity``: a digest of the client's own certificate.  ``chain``: the peer's, DER, leaf first.  ``session_id`` and
-    ``ticket``: by which the client asks for it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data
-    that the server takes, for ``alpn`` (both TLS 1.3's).
+    since the epoch; ``lifetime``: seconds from ``created``; ``until``: when the peer's delegated credential expires (RFC 9345),
+    likewise, 0 for none.  ``context``: a digest of what the server's configuration asks of clients.  ``identity``: a digest of the
+    client's own certificate.  ``chain``: the peer's, DER, leaf first.  ``session_id`` and ``ticket``: by which the client asks for
+    it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data that the server takes, for ``alpn`` (both
+    TLS 1.3's).
     """
 
     format: int = wire(uint8)
@@ -30,6 +31,7 @@ class Session(Structure):
     authenticated: int = wire(uint64)
     created: int = wire(uint64)
     lifetime: int = wire(uint32)
+    until: int = wire(uint64)
     server_name: bytes = wire(opaque(0, 2**8 - 1))
     alpn: bytes = wire(opaque(0, 2**8 - 1))
     context: bytes = wire(opaque(0, 32))
