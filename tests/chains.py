@@ -7,7 +7,9 @@ import ipaddress
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +25,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from minitls.certificates.authority import make_key
 from minitls.certificates.faults import read_pem
+from tests.asn1 import der, object_identifier, sequence
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 DAY = datetime.timedelta(days=1)
@@ -80,6 +83,9 @@ def general_name(name: str) -> x509.GeneralName:
 
 
 def named(common_name: str) -> x509.Name:
+    """``mail:X``: an emailAddress instead."""
+    if common_name.startswith("mail:"):
+        return x509.Name([x509.NameAttribute(NameOID.EMAIL_ADDRESS, common_name[5:])])
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
 
 
@@ -193,10 +199,21 @@ def openssl(*arguments: str | Path, stdin: bytes = b"") -> bytes:
     return subprocess.run([openssl_command(), *map(str, arguments)], input=stdin, capture_output=True, check=True).stdout
 
 
+def pem_of(certificate: x509.Certificate | bytes) -> str:
+    """PEM, also of DER that nobody can read."""
+    return ssl.DER_cert_to_PEM_cert(certificate if isinstance(certificate, bytes) else certificate.public_bytes(Encoding.DER))
+
+
+@cache
+def openssl_version() -> tuple[int, ...]:
+    """Of the command: (3, 0, 19)."""
+    return tuple(map(int, openssl("version").split()[1].decode().split("-")[0].split(".")))
+
+
 def openssl_verify(
     folder: Path,
-    trusted: Sequence[x509.Certificate],
-    chain: Sequence[x509.Certificate],
+    trusted: Sequence[x509.Certificate | bytes],
+    chain: Sequence[x509.Certificate | bytes],
     name: str | None,
     *options: str,
     client: bool = False,
@@ -205,7 +222,7 @@ def openssl_verify(
     """The verdict of ``openssl verify``: 0, or the first X509_V_ERR number that it tells."""
     files = {"trusted": trusted, "untrusted": chain[1:], "leaf": chain[:1]}
     for file, certificates in files.items():
-        (folder / file).write_bytes(b"".join(c.public_bytes(Encoding.PEM) for c in certificates))
+        (folder / file).write_text("".join(map(pem_of, certificates)))
     command = [openssl_command(), "verify", "-no-CApath", "-no-CAstore", "-CAfile", str(folder / "trusted")]
     command += ["-purpose", "sslclient" if client else "sslserver", *options]
     if len(chain) > 1:
@@ -241,6 +258,32 @@ def sign_with_openssl(
     signer += ["-set_serial", str(serial), "-days", "30"]
     pem = openssl("x509", "-req", "-in", folder / "request", *signer, *extensions, *options)
     return Made(read_pem(pem)[0], own)
+
+
+def signed_by_openssl(by: Made | None, *options: str, **how: Any) -> Made:
+    """The same where there is no folder at hand."""
+    with tempfile.TemporaryDirectory() as folder:
+        return sign_with_openssl(Path(folder), by, *options, **how)
+
+
+def patched(made: Made, by: Made, *changes: tuple[bytes, bytes]) -> bytes:
+    """DER that pyca/cryptography would not make: other bytes in what is signed, and signed again by this P-256 key.
+
+    Bytes of another length have to be a whole field, such as the key.
+    """
+    signed = made.certificate.tbs_certificate_bytes
+    signed = signed[2 + (signed[1] & 0x7F if signed[1] & 0x80 else 0) :]
+    for old, new in changes:
+        assert signed.count(old) == 1, (old, signed.count(old))
+        signed = signed.replace(old, new)
+    signed = sequence(signed)
+    algorithm = sequence(object_identifier("1.2.840.10045.4.3.2"))  # ecdsa-with-SHA256
+    return sequence(signed, algorithm, der(0x03, b"\0", by.key.sign(signed, ec.ECDSA(hashes.SHA256()))))
+
+
+def explicit_curve(private: Any) -> bytes:
+    """A key's SubjectPublicKeyInfo with its curve's numbers instead of the curve's name."""
+    return openssl("pkey", "-pubout", "-ec_param_enc", "explicit", "-outform", "DER", stdin=private_pem(private))
 
 
 def private_pem(private: Any, encryption: Any = None) -> bytes:

@@ -2,24 +2,26 @@
 
 1. They bind every certificate below, but for a CA's own renewals (self-issued, and not the leaf).
 2. A name that is excluded is refused, whatever is permitted; a name of a kind for which something is permitted must be in it.
-3. Hosts, addresses and directory names are compared here.  For any other kind, a constraint and a name of that kind together
-are a reason to refuse.
+3. Hosts, addresses, directory names and mailboxes are compared here.  For any other kind, a constraint and a name of that kind
+together are a reason to refuse; and so are the minimum and maximum that a subtree may have, and nobody uses.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from minitls.certificates.faults import Fault, called, name_of, printable
 from minitls.errors import Alert
 
 MAX_COMPARISONS = 2**16
 """Names times constraints of one path: a stranger writes both."""
-_PERMITTED_VIOLATION, _EXCLUDED_VIOLATION, _UNSUPPORTED_CONSTRAINT = 47, 48, 51  # OpenSSL's numbers
+_PERMITTED_VIOLATION, _EXCLUDED_VIOLATION, _SUBTREE_MINMAX, _UNSUPPORTED_CONSTRAINT = 47, 48, 49, 51  # OpenSSL's numbers
 
 
 def check_constraints(path: Sequence[x509.Certificate]) -> None:
@@ -45,13 +47,27 @@ def check_constraints(path: Sequence[x509.Certificate]) -> None:
                 _check(name, permitted, excluded, ca, below)
 
 
+def check_readable(path: Sequence[x509.Certificate]) -> None:
+    """The constraints are as pyca/cryptography reads them: it passes over minimum and maximum of a subtree.  Raises Fault."""
+    for ca in path:
+        try:
+            constraints = ca.extensions.get_extension_for_class(x509.NameConstraints).value
+        except x509.ExtensionNotFound:
+            continue
+        if constraints.public_bytes() not in ca.tbs_certificate_bytes:
+            text = f"{name_of(ca)} has name constraints with more in them than names"
+            raise Fault("name_constraints", Alert.unsupported_certificate, _SUBTREE_MINMAX, text, "RFC 5280 4.2.1.10")
+
+
 def _names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
+    """What a certificate is for; a mailbox in its subject counts where it has no subjectAltName."""
     if certificate.subject.rdns:
         yield x509.DirectoryName(certificate.subject)
     try:
         yield from certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return
+        for attribute in certificate.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
+            yield x509.RFC822Name(str(attribute.value))
 
 
 def _check(
@@ -96,11 +112,30 @@ def _address_within(name: Any, tree: Any, excluding: bool) -> bool:
 
 
 def _directory_within(name: x509.Name, tree: x509.Name, excluding: bool) -> bool:
-    return name.rdns[: len(tree.rdns)] == tree.rdns
+    return [*map(_folded, name.rdns[: len(tree.rdns)])] == [*map(_folded, tree.rdns)]
+
+
+def _folded(rdn: x509.RelativeDistinguishedName) -> frozenset[tuple[x509.ObjectIdentifier, str | bytes]]:
+    """For comparison: case and repeated spaces do not count (RFC 5280 section 7.1)."""
+    return frozenset((attribute.oid, _plain(attribute.value)) for attribute in rdn)
+
+
+def _plain(value: str | bytes) -> str | bytes:
+    return " ".join(unicodedata.normalize("NFKC", value).casefold().split()) if isinstance(value, str) else value
+
+
+def _mailbox_within(name: str, tree: str, excluding: bool) -> bool:
+    """One mailbox, all of a host, or all below a domain; the part before the @ keeps its case (RFC 5280 section 7.5)."""
+    local, _, host = name.rpartition("@")
+    host, wanted = host.lower(), tree.rpartition("@")
+    if wanted[1]:
+        return (local, host) == (wanted[0], wanted[2].lower())
+    return host.endswith(tree.lower()) if tree.startswith(".") else host == tree.lower()
 
 
 _WITHIN: dict[type[x509.GeneralName], Any] = {
     x509.DNSName: _host_within,
     x509.IPAddress: _address_within,
     x509.DirectoryName: _directory_within,
+    x509.RFC822Name: _mailbox_within,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -60,7 +60,7 @@ def malformed(error: BaseException, what: str = "the certificate") -> Fault:
 def read_der(der: bytes) -> x509.Certificate:
     """A certificate from its DER.  Raises PARSE_ERRORS, some only when the object is looked at."""
     with quietly():
-        certificate = x509.load_der_x509_certificate(der)
+        certificate = looked_at(x509.load_der_x509_certificate(der))
     # A signature is whole octets.  pyca/cryptography does not look at the BIT STRING's number of unused bits, which comes before
     # them and is not signed: one certificate would have several encodings.
     if der[-len(certificate.signature) - 1] != 0:
@@ -71,7 +71,14 @@ def read_der(der: bytes) -> x509.Certificate:
 def read_pem(pem: bytes) -> list[x509.Certificate]:
     """The certificates of a PEM text, in their order.  Raises ValueError, also when there is none."""
     with quietly():
-        return x509.load_pem_x509_certificates(pem)
+        return [looked_at(certificate) for certificate in x509.load_pem_x509_certificates(pem)]
+
+
+def looked_at(certificate: x509.Certificate) -> x509.Certificate:
+    """Its extensions parsed, while nobody hears the warnings; what cannot be read says so to who asks for it."""
+    with suppress(*PARSE_ERRORS):
+        _ = certificate.extensions
+    return certificate
 
 
 @contextmanager

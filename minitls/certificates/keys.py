@@ -8,6 +8,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minitls.certificates.faults import Fault, name_of
 from minitls.errors import Alert
@@ -22,7 +23,7 @@ _WHOLE = (
     mldsa.MLDSA65PublicKey,
     mldsa.MLDSA87PublicKey,
 )
-_EE_KEY_TOO_SMALL, _CA_KEY_TOO_SMALL = 66, 67  # OpenSSL's numbers
+_EE_KEY_TOO_SMALL, _CA_KEY_TOO_SMALL, _EXPLICIT_CURVE = 66, 67, 94  # OpenSSL's numbers
 
 
 def check_key(certificate: x509.Certificate, *, ca: bool = False) -> None:
@@ -32,6 +33,16 @@ def check_key(certificate: x509.Certificate, *, ca: bool = False) -> None:
     except UnsupportedAlgorithm:
         raise unsupported(f"{name_of(certificate)} has", "a key of a kind unknown here") from None
     check_public_key(key, lambda: f"{name_of(certificate)} has", ca=ca)
+    if isinstance(key, ec.EllipticCurvePublicKey) and named_curve(key) not in certificate.tbs_certificate_bytes:
+        text = f"{name_of(certificate)} has a key on a curve that is given by its numbers, and not by its name"
+        raise Fault("unsupported_key", Alert.unsupported_certificate, _EXPLICIT_CURVE, text, "RFC 5480 2.1.1")
+
+
+def named_curve(key: ec.EllipticCurvePublicKey) -> bytes:
+    """The AlgorithmIdentifier of a key's curve by its name, in DER: the first thing in its SubjectPublicKeyInfo."""
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    at = 2 if spki[1] < 0x80 else 2 + (spki[1] & 0x7F)
+    return spki[at : at + 2 + spki[at + 1]]
 
 
 def check_public_key(key: Any, who_has: Callable[[], str], *, ca: bool = False) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier, PublicKeyAlgorithmOID, SignatureAlgorithmOID
 
+from minitls.certificates.constraints import check_readable
 from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of, printable, read_der
 from minitls.certificates.keys import check_key
 from minitls.certificates.names import is_address, matches
@@ -148,6 +149,7 @@ def verify_chain(
         path = _by_the_webs_rules(anchors, certificates, server_name, at) if not client and server_name else None
         if path is None:
             path = PathBuilder(anchors.by_subject, certificates[1:], at, purpose).build(leaf)
+        check_readable(path)
         check_purpose(leaf, purpose, pinned=len(path) == 1)
         if server_name is not None:
             check_name(leaf, server_name)
@@ -196,6 +198,11 @@ def check_purpose(leaf: x509.Certificate, purpose: x509.ObjectIdentifier, *, pin
             raise Fault("bad_usage", Alert.unsupported_certificate, 26, text, "RFC 8446 4.4.2", remedy)
 
 
+def _mismatch(server_name: str) -> int:
+    """OpenSSL's number for a certificate of somebody else."""
+    return 64 if is_address(server_name) else 62
+
+
 def check_name(leaf: x509.Certificate, server_name: str) -> None:
     """The leaf is for this host (RFC 9525 section 6).  The common name counts for nothing.  Raises Fault, PARSE_ERRORS."""
     who = name_of(leaf)
@@ -203,7 +210,7 @@ def check_name(leaf: x509.Certificate, server_name: str) -> None:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         text, remedy = f"{who} names no host: it has no subjectAltName", "the common name is not used: it needs a new certificate"
-        raise Fault("name_mismatch", Alert.bad_certificate, 62, text, "RFC 9525 6.3", remedy) from None
+        raise Fault("name_mismatch", Alert.bad_certificate, _mismatch(server_name), text, "RFC 9525 6.3", remedy) from None
     hosts, addresses = names.get_values_for_type(x509.DNSName), names.get_values_for_type(x509.IPAddress)
     if is_address(server_name):
         good = ipaddress.ip_address(server_name) in addresses
@@ -214,6 +221,6 @@ def check_name(leaf: x509.Certificate, server_name: str) -> None:
         shown = printable(", ".join(listed[:SHOWN_NAMES])) or "no host at all"
         if len(listed) > SHOWN_NAMES:
             shown += f", and {len(listed) - SHOWN_NAMES} more"
-        code = 64 if is_address(server_name) else 62
+        code = _mismatch(server_name)
         text = f"{who} is not for {server_name}: it is for {shown}"
         raise Fault("name_mismatch", Alert.bad_certificate, code, text, "RFC 9525 6.1", "ask for one of these names, with --sni")
