@@ -93,6 +93,20 @@ def test_system_without_certificates(no_system: Path) -> None:
     assert store.anchors.certificates == (a.certificate,)
 
 
+def test_windows(no_system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its roots are in no file: those for servers are taken, and what cannot be read is left."""
+    server, client, any_use = ca("a"), ca("b"), ca("c")
+    roots = [
+        (server.der, "x509_asn", {"1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"}),
+        (client.der, "x509_asn", {"1.3.6.1.5.5.7.3.2"}),
+        (any_use.der, "x509_asn", True),
+        (ca("d").der, "pkcs_7_asn", True),
+        (b"damaged", "x509_asn", True),
+    ]
+    monkeypatch.setattr(ssl, "enum_certificates", lambda store: roots if store == "ROOT" else [], raising=False)
+    assert TrustStore.system().anchors.certificates == (server.certificate, any_use.certificate)
+
+
 def test_system_bundle(no_system: Path) -> None:
     """The first bundle that there is; read once, shared, and not confused by an odd entry."""
     a, b = ca("a"), ca("b")

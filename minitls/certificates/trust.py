@@ -15,9 +15,10 @@ from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.x509 import verification
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from minitls.certificates.credentials import load_chain
-from minitls.certificates.faults import PARSE_ERRORS, read_pem
+from minitls.certificates.faults import PARSE_ERRORS, read_der, read_pem
 from minitls.certificates.names import normalise
 from minitls.certificates.verify import as_der, verify_chain
 from minitls.errors import Alert, CertificateError, Misuse
@@ -147,6 +148,8 @@ def _read_system(file: str | None, folders: str | None) -> list[x509.Certificate
         for place in map(Path, places):
             for entry in sorted(place.iterdir()) if place.is_dir() else ():
                 found += load_each(entry.read_bytes()) if entry.is_file() else ()
+    if not found and not (file or folders):
+        found += _windows_roots()
     if not found:
         raise CertificateError(
             Alert.internal_error,
@@ -155,6 +158,14 @@ def _read_system(file: str | None, folders: str | None) -> list[x509.Certificate
             remedy="install the package ca-certificates, or name a file with SSL_CERT_FILE or --ca",
         )
     return found
+
+
+def _windows_roots() -> Iterator[x509.Certificate]:
+    """What Windows trusts to vouch for servers, where this is Windows: its roots are no files."""
+    for der, encoding, purposes in getattr(ssl, "enum_certificates", lambda store: ())("ROOT"):
+        if encoding == "x509_asn" and (purposes is True or ExtendedKeyUsageOID.SERVER_AUTH.dotted_string in purposes):
+            with contextlib.suppress(*PARSE_ERRORS):
+                yield read_der(der)
 
 
 def load_each(pem: bytes) -> Iterator[x509.Certificate]:
