@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
 from minitls.crypto.compression import compressions
@@ -169,6 +170,23 @@ class Policy:
         """The first group, and if that is a hybrid the first classical one too: few servers then need to ask again."""
         classical = [code for code in self.groups if not GROUPS[int(code)].post_quantum]
         return tuple(dict.fromkeys((self.groups[0], *classical[:1])))
+
+    @cached_property
+    def all_schemes(self) -> tuple[int, ...]:
+        """The handshake's schemes, and behind them those that can sign certificates only."""
+        assert self.certificate_signature_schemes is not None
+        only_in_certificates = [code for code in self.certificate_signature_schemes if not SCHEMES[int(code)].in_tls13]
+        return tuple(dict.fromkeys(map(int, (*self.signature_schemes, *only_in_certificates))))
+
+    @cached_property
+    def schemes_differ(self) -> bool:
+        """Whether certificates may be signed otherwise than the handshake."""
+        return set(self.all_schemes) != set(self.certificate_signature_schemes or ())
+
+    @cached_property
+    def codes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Cipher suites, groups and versions as plain numbers, for the wire."""
+        return tuple(map(int, self.cipher_suites)), tuple(map(int, self.groups)), tuple(map(int, self.versions))
 
     def replace(self, **changes: object) -> Policy:
         """This policy with some fields changed.  Shares that were the default follow the groups.  Raises Misuse."""

@@ -96,14 +96,15 @@ def make_offer(
     session = known.session if known is not None and known.session.version == ProtocolVersion.TLSv1_2 else None
     psks = (of_session(known.session.ticket, known), *external) if known is not None and session is None else external
     shares = make_shares(tuple(int(code) for code in policy.key_shares or ())) if tls13 else ()
+    cipher_suites, groups, versions = policy.codes
     suites = [
-        int(code)
-        for code in policy.cipher_suites
+        code
+        for code in cipher_suites
         if (tls12 and (config.psk is not None or code not in PSK_SUITES) if code in SUITES_12 else tls13)
     ]
-    groups = [int(code) for code in policy.groups if tls13 or not GROUPS[int(code)].post_quantum]  # TLS 1.2 has none: RFC 9851
+    if not tls13:
+        groups = tuple(code for code in groups if not GROUPS[code].post_quantum)  # RFC 9851
     entries = [KeyShareEntry(share.group.code, share.public) for share in shares]
-    assert policy.certificate_signature_schemes is not None
     schemes = offered_schemes(policy)
     extensions = Extensions()
     if greased:
@@ -112,8 +113,8 @@ def make_offer(
         extensions[X.server_name] = (ServerName(0, server_name.encode("ascii")),)
     extensions[X.supported_groups] = (*greased[1:2], *groups)
     extensions[X.signature_algorithms] = schemes
-    if set(schemes) != set(policy.certificate_signature_schemes):
-        extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes))
+    if policy.schemes_differ:
+        extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes or ()))
     if config.alpn:
         extensions[X.application_layer_protocol_negotiation] = tuple(name.encode("ascii") for name in config.alpn)
     if tls12:
@@ -132,7 +133,7 @@ def make_offer(
     if config.send_certificate_authorities and config.trust is not None:
         extensions[X.certificate_authorities] = config.trust.subjects
     if tls13:
-        extensions[X.supported_versions] = (*greased[2:3], *map(int, policy.versions))
+        extensions[X.supported_versions] = (*greased[2:3], *versions)
         extensions[X.key_share] = (*(KeyShareEntry(code, b"\0") for code in greased[1:2]), *entries)
         if config.session_store is not None or psks:
             extensions[X.psk_key_exchange_modes] = tuple(map(int, policy.psk_key_exchange_modes))

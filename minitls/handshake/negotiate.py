@@ -94,9 +94,7 @@ def offered_schemes(policy: Policy) -> tuple[int, ...]:
 
     They stand there too because not every peer reads signature_algorithms_cert (RFC 8446 section 4.2.3).
     """
-    assert policy.certificate_signature_schemes is not None
-    only_in_certificates = [code for code in policy.certificate_signature_schemes if not SCHEMES[int(code)].in_tls13]
-    return tuple(dict.fromkeys(map(int, (*policy.signature_schemes, *only_in_certificates))))
+    return policy.all_schemes
 
 
 def choose_signature_scheme(schemes: Sequence[SignatureScheme], offered: Sequence[int], policy: Policy) -> SignatureScheme | None:

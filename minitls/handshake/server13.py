@@ -397,11 +397,10 @@ def certificate_request(
 ) -> CertificateRequest:
     """Section 4.3.2: what client certificates we can verify.  ``kind``: by RFC 7250; ``context``: of one after the handshake."""
     policy = config.policy
-    assert policy.certificate_signature_schemes is not None
     schemes = offered_schemes(policy)
     extensions = Extensions({X.signature_algorithms: schemes})
-    if set(schemes) != set(policy.certificate_signature_schemes):
-        extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes))
+    if policy.schemes_differ:
+        extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes or ()))
     if (
         kind is CertificateType.X509
         and config.trust is not None
