@@ -40,6 +40,7 @@ from minitls.wire.numbers import (
 )
 
 if TYPE_CHECKING:
+    from minitls.certificates.beside import Beside
     from minitls.certificates.credentials import Credential
     from minitls.certificates.crl import Crls
     from minitls.certificates.sct import Logs
@@ -227,12 +228,14 @@ class PeerCertificates:
     """What a ``verify`` hook is shown: the chain as sent and the path found good (DER, leaf first), and the name asked for.
 
     ``public_key``: of a peer with a raw public key, which has no chain and no path; a DER SubjectPublicKeyInfo.
+    ``beside``: the OCSP response and the SCTs that came with a server's certificate, and were good, where they were asked for.
     """
 
     chain: tuple[bytes, ...]
     path: tuple[bytes, ...]
     server_name: str | None
     public_key: bytes = b""
+    beside: Beside | None = None
 
 
 OurPsk: TypeAlias = ExternalPsk | tuple[bytes, bytes] | None

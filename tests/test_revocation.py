@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from minitls import Alert, AlertReceived, CertificateError, ClientAuth, Danger, Policy
+from minitls import Alert, AlertReceived, CertificateError, ClientAuth, Danger, PeerCertificates, Policy
 from minitls.certificates.crl import Crls
 from minitls.certificates.sct import Logs
 from minitls.sessions.store import MemoryStore
@@ -154,3 +154,24 @@ def test_logs(pki: Pki, version: str) -> None:
     error = meeting(pki, version, {"logs": Logs([(key, "a log")], at_least=1)}, {}).client.error
     assert isinstance(error, CertificateError)
     assert error.reason == "not_logged"
+
+
+@both_versions
+def test_a_verify_hook_sees_the_verdict_so_far(pki: Pki, version: str) -> None:
+    """The chain, the path, and what came beside it; it may add to that, and refuses by raising."""
+    shown: list[PeerCertificates] = []
+
+    def hook(peer: PeerCertificates) -> None:
+        shown.append(peer)
+        if peer.beside is None or peer.beside.staple is None:
+            raise CertificateError(Alert.bad_certificate_status_response, "we want a staple", reason="our_rule")
+
+    ours = {"request_staples": True, "verify": hook}
+    assert meeting(pki, version, ours, {"credentials": (pki.stapled,)}).completed == (True, True)
+    (peer,) = shown
+    assert peer.chain == pki.stapled.chain
+    assert peer.path[0] == peer.chain[0]
+    assert peer.server_name == "localhost"
+    met = meeting(pki, version, ours, {})
+    assert isinstance(met.client.error, CertificateError)
+    assert met.client.error.reason == "our_rule"

@@ -30,6 +30,7 @@ from minitls.wire.numbers import CertificateStatusType, CertificateType, Signatu
 from minitls.wire.numbers import ExtensionType as X
 
 if TYPE_CHECKING:
+    from minitls.certificates.beside import Beside
     from minitls.certificates.credentials import Credential
 
 
@@ -76,6 +77,7 @@ def verify_chain(
         hs.info.ocsp_response = status.response
     hs.info.scts = beside.get(X.signed_certificate_timestamp, ())
     key = yield from verify_der_chain(hs, config, certificate.chain)
+    yield from conclude(hs, config)
     if X.delegated_credential in beside:
         return delegated_key(hs, config, certificate, asked)
     return key
@@ -119,7 +121,7 @@ def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: 
 def verified_path(
     config: ClientConfig | ServerConfig, chain: tuple[bytes, ...], server_name: str | None
 ) -> Flow[tuple[bytes, ...]]:
-    """The path from the leaf up to whom we trust, if all that the configuration asks is given.  Raises CertificateError."""
+    """The path from the leaf up to whom we trust, by all that the configuration says of paths.  Raises CertificateError."""
     from minitls.certificates.trust import TrustStore
 
     raw_keys.check_certificates_wanted(config, chain)
@@ -137,9 +139,20 @@ def verified_path(
         check_pins(found, config.pinned_keys)
     if config.crls is not None:
         config.crls.check(found, at)
-    if callable(config.verify):
-        yield from resolve(config.verify, PeerCertificates(chain, path, name))
     return path
+
+
+def ask_application(
+    config: ClientConfig | ServerConfig,
+    chain: tuple[bytes, ...],
+    path: tuple[bytes, ...],
+    server_name: str | None,
+    beside: Beside | None = None,
+) -> Flow[None]:
+    """What the application adds to a verdict that is good so far.  Raises CertificateError."""
+    if callable(config.verify):
+        name = server_name if isinstance(config, ClientConfig) else None
+        yield from resolve(config.verify, PeerCertificates(chain, path, name, beside=beside))
 
 
 def check_staples(hs: Handshake, config: ClientConfig) -> None:
@@ -150,6 +163,13 @@ def check_staples(hs: Handshake, config: ClientConfig) -> None:
 
         at, response = datetime.fromtimestamp(config.clock(), UTC), info.ocsp_response if config.request_staples else None
         info.beside = check_beside(info.verified_chain, at, ocsp_response=response, scts=info.scts, logs=config.logs)
+
+
+def conclude(hs: Handshake, config: ClientConfig | ServerConfig) -> Flow[None]:
+    """The path is good: what came beside it, and then what the application says of it all.  Raises CertificateError."""
+    if isinstance(config, ClientConfig):
+        check_staples(hs, config)
+    yield from ask_application(config, hs.info.peer_chain, hs.info.verified_chain, hs.info.server_name, hs.info.beside)
 
 
 @lru_cache(256)

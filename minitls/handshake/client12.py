@@ -8,7 +8,7 @@ from minitls.config import ClientConfig
 from minitls.crypto.groups import CURVES
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, DecodeError, PeerIncompatible, PeerMisbehaved
-from minitls.handshake.authenticate import PeerKey, check_staples, verify_der_chain
+from minitls.handshake.authenticate import PeerKey, conclude, verify_der_chain
 from minitls.handshake.client13 import check_alpn, unsolicited
 from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, plain_psk
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
@@ -71,7 +71,8 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
     exchange = make_exchange(config, suite, hello, key)
     request = yield from receive_server_keys(hs, hellos, exchange, key, hello, X.status_request in server_hello.extensions)
     hs.info.scts = server_hello.extensions.get(X.signed_certificate_timestamp, ())
-    check_staples(hs, config)
+    if key is not None:
+        yield from conclude(hs, config)
 
     if isinstance(exchange, Psk):
         assert config.psk is not None

@@ -12,7 +12,6 @@ from minitls.crypto.suites import SUITES, Suite
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake import early_data
 from minitls.handshake.authenticate import (
-    check_staples,
     expect_certificate,
     may_ask_later,
     receive_certificate,
@@ -282,7 +281,6 @@ def authenticate_server(
             Alert.decode_error, "the server's Certificate is empty", rule="RFC 8446 4.4.2.4", reason="no_certificate"
         )
     key = yield from verify_chain(hs, config, message, hello.extensions)
-    check_staples(hs, config)
     scheme = yield from receive_proof(hs, SERVER_CONTEXT, key, hello.extensions[X.signature_algorithms])
     hs.info.signature_scheme = scheme.name
     yield from receive_finished(hs, server_secret)

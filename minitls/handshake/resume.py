@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from minitls.config import ClientConfig, Danger, ServerConfig
 from minitls.errors import CertificateError, DecodeError
-from minitls.handshake.authenticate import verified_path
+from minitls.handshake.authenticate import ask_application, verified_path
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.sessions.session import Session
 
@@ -35,6 +35,7 @@ def remembered(config: ClientConfig | ServerConfig, session: Session, server_nam
         return Remembered(session, ())
     try:
         path = yield from verified_path(config, session.chain, server_name)
+        yield from ask_application(config, session.chain, path, server_name)
     except CertificateError:
         return None
     return Remembered(session, path)

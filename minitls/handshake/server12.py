@@ -8,7 +8,7 @@ from minitls.config import ClientAuth, ServerConfig, TheirPsk
 from minitls.crypto.psk import ExternalPsk
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
-from minitls.handshake.authenticate import PeerKey, verify_der_chain
+from minitls.handshake.authenticate import PeerKey, conclude, verify_der_chain
 from minitls.handshake.client12 import UNCOMPRESSED
 from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, psk_identity
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
@@ -280,6 +280,7 @@ def client_key(hs: Handshake, config: ServerConfig) -> Flow[PeerKey | None]:
     certificate = yield from expect(Certificate12)
     if certificate.chain:
         key: PeerKey = yield from verify_der_chain(hs, config, certificate.chain)
+        yield from conclude(hs, config)
         return key
     if config.client_auth is ClientAuth.require:
         raise PeerIncompatible(
