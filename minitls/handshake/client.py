@@ -8,7 +8,7 @@ from minitls.config import ClientConfig
 from minitls.crypto.groups import GROUPS, KeyShare
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
-from minitls.handshake import client12, client13, delegation, early_data, resume12, resume13
+from minitls.handshake import client13, delegation, early_data, resume13
 from minitls.handshake.compression import asked_for
 from minitls.handshake.early_data import sendable
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
@@ -17,8 +17,9 @@ from minitls.handshake.negotiate import offered_schemes
 from minitls.handshake.psk import Psk, external_psks, of_session, offer_psks, send_bound
 from minitls.handshake.raw_keys import offer_types
 from minitls.handshake.resume import Remembered, identity_of, is_bound_to, remembered
+from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions
-from minitls.wire.extensions import CertificateStatusRequest, KeyShareEntry, ServerName, TicketRequest
+from minitls.wire.extensions import UNCOMPRESSED, CertificateStatusRequest, KeyShareEntry, ServerName, TicketRequest
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, HelloRetryRequest, ServerHello
 from minitls.wire.numbers import CertificateStatusType, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
@@ -51,6 +52,8 @@ def client_handshake(hs: Handshake, config: ClientConfig) -> Flow[None]:
     if check_version(offer.hello, answer) == ProtocolVersion.TLSv1_3:
         yield from client13.handshake(hs, config, offer, answer)
     else:
+        from minitls.handshake import client12  # TLS 1.2 is imported where somebody speaks it
+
         assert isinstance(answer, ServerHello)
         yield from client12.handshake(hs, config, offer, answer)
 
@@ -69,11 +72,19 @@ def resumable(hs: Handshake, config: ClientConfig) -> Flow[Remembered | None]:
         or not session.alive(config.clock())
     ):
         return None
-    resume = resume13 if session.version == ProtocolVersion.TLSv1_3 else resume12
-    known = (yield from remembered(config, session, hs.info.server_name)) if resume.offerable(config, session) else None
-    if known is not None and resume is resume12:
+    known = (yield from remembered(config, session, hs.info.server_name)) if offerable(config, session) else None
+    if known is not None and session.version != ProtocolVersion.TLSv1_3:
         yield from resolve(store.put, hs.info.session_key, session)  # TLS 1.2's may be used again
     return known
+
+
+def offerable(config: ClientConfig, session: Session) -> bool:
+    """Whether the policy still has what the session is made with."""
+    if session.version == ProtocolVersion.TLSv1_3:
+        return resume13.offerable(config, session)
+    from minitls.handshake import resume12
+
+    return resume12.offerable(config, session)
 
 
 def make_offer(
@@ -118,7 +129,7 @@ def make_offer(
     if config.alpn:
         extensions[X.application_layer_protocol_negotiation] = tuple(name.encode("ascii") for name in config.alpn)
     if tls12:
-        extensions[X.ec_point_formats] = (client12.UNCOMPRESSED,)
+        extensions[X.ec_point_formats] = (UNCOMPRESSED,)
         extensions[X.extended_master_secret] = None
         extensions[X.renegotiation_info] = b""
         if config.session_store is not None:

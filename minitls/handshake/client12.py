@@ -27,6 +27,7 @@ from minitls.handshake.tls12 import (
     send_finished,
 )
 from minitls.wire.codec import parse
+from minitls.wire.extensions import UNCOMPRESSED
 from minitls.wire.hello import ClientHello, Message, ServerHello
 from minitls.wire.messages import CertificateVerify
 from minitls.wire.messages12 import (
@@ -45,9 +46,6 @@ from minitls.wire.numbers import ExtensionType as X
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
     from minitls.handshake.client import Offer
-
-UNCOMPRESSED = 0
-"""The one point format there is (RFC 8422 section 5.1.2)."""
 
 
 def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: ServerHello) -> Flow[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minitls.config import ServerConfig
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
-from minitls.handshake import server12, server13
+from minitls.handshake import server13
 from minitls.handshake.flow import Flow, Handshake, expect
 from minitls.handshake.negotiate import choose_version
 from minitls.wire.extensions import ServerName
@@ -25,8 +25,12 @@ def server_handshake(hs: Handshake, config: ServerConfig) -> Flow[None]:
     check_fallback(hello, max(map(int, config.policy.versions)))
     version = choose_version(hello.versions, config.policy)
     hs.info.server_name = check_server_name(hello)
-    flow = server13 if version == ProtocolVersion.TLSv1_3 else server12
-    yield from flow.handshake(hs, config, hello)
+    if version == ProtocolVersion.TLSv1_3:
+        yield from server13.handshake(hs, config, hello)
+    else:
+        from minitls.handshake import server12  # TLS 1.2 is imported where somebody speaks it
+
+        yield from server12.handshake(hs, config, hello)
 
 
 def check_fallback(hello: ClientHello, best: int) -> None:

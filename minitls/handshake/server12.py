@@ -9,7 +9,6 @@ from minitls.crypto.psk import ExternalPsk
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.authenticate import PeerKey, conclude, verify_der_chain
-from minitls.handshake.client12 import UNCOMPRESSED
 from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, psk_identity
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import answer_limits
@@ -28,7 +27,7 @@ from minitls.handshake.tls12 import (
 )
 from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions, serialize
-from minitls.wire.extensions import CertificateStatus
+from minitls.wire.extensions import UNCOMPRESSED, CertificateStatus
 from minitls.wire.hello import DOWNGRADE_TO_12, ClientHello, ServerHello
 from minitls.wire.messages import CertificateVerify
 from minitls.wire.messages12 import (

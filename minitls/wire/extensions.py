@@ -117,6 +117,9 @@ _TIMESTAMPS = vector(opaque(1, 2**16 - 1), 1, 2**16 - 1)
 _POINT_FORMATS = vector(uint8, 1, 2**8 - 1)
 _COMPRESSIONS = vector(uint16, 2, 2**8 - 2)
 
+UNCOMPRESSED = 0
+"""The one point format there is (RFC 8422 section 5.1.2)."""
+
 HRR = "hello_retry_request"
 """A HelloRetryRequest is a ServerHello by its type and another message by its extensions (RFC 8446 section 4.1.4)."""
 
