@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from types import FrameType
@@ -10,18 +12,24 @@ from typing import Any
 
 from minitls import ClientConnection, ServerConnection
 from minitls.sessions.store import MemoryStore
+from minitls.testing import memory_pair
 from tests.conftest import Pki
 
 CERTIFICATES = ("load_der_x509_certificate", "verify", "public_bytes")
 
 
+PYTHON = "functions in Python"
+
+
 def called(work: Callable[[], Any]) -> Counter[str]:
-    """The functions in C that ``work`` called, by name."""
+    """The functions in C that ``work`` called, by name, and how many in Python."""
     seen: Counter[str] = Counter()
 
     def watch(frame: FrameType, event: str, arg: Any) -> None:
         if event == "c_call":
             seen[arg.__name__] += 1
+        elif event == "call":
+            seen[PYTHON] += 1
 
     before = sys.getprofile()
     sys.setprofile(watch)
@@ -58,3 +66,80 @@ def test_a_resumed_handshake_touches_no_certificate(pki: Pki) -> None:
     assert {name: resumed_count[name] for name in CERTIFICATES} == dict.fromkeys(CERTIFICATES, 0)
     assert resumed_count["hmac_digest"] <= 27  # RFC 8446 section 7.1: each secret once, and the ticket's
     assert resumed_count["generate_mlkem768_key"] + resumed_count["generate_key"] == 2  # the hybrid's halves, and no more
+
+
+RECORDS = 64
+MIB = RECORDS * 2**14
+
+
+def test_bulk_data_costs_a_record_one_call_into_the_cipher(pki: Pki) -> None:
+    """Sending and receiving: no function of ours is called for each record (docs of record/protection)."""
+    client, server = memory_pair(pki.client_config(), pki.server_config())
+    data, wire = bytes(MIB), bytearray()
+
+    def send() -> None:
+        for piece in server.seal(data):
+            wire.extend(piece)
+
+    sent = called(send)
+    assert sent["encrypt_into"] == RECORDS
+    assert sent[PYTHON] < RECORDS / 2
+    received: list[Any] = []
+    view = memoryview(wire)
+    counts = called(lambda: received.extend(client.receive_view(view)))
+    assert b"".join(event.data for event in received) == data
+    assert counts["decrypt_into"] == RECORDS
+    assert counts[PYTHON] < RECORDS
+    assert counts.total() < 8 * RECORDS
+    assert len(received) <= MIB / 2**16  # few deliveries, each of many records
+
+
+def test_a_small_message_costs_little(pki: Pki) -> None:
+    """64 bytes each way: one sealing, one opening, and a few functions around them."""
+    client, server = memory_pair(pki.client_config(), pki.server_config())
+    client.send_data(b"x" * 64)  # the first of its kind may prepare something
+    server.receive_data(client.data_to_send())
+
+    def trip() -> None:
+        client.send_data(b"x" * 64)
+        (event,) = server.receive_data(client.data_to_send())
+        assert event
+
+    counts = called(trip)
+    assert counts["encrypt"] == 1
+    assert counts["decrypt_into"] == 1
+    assert counts[PYTHON] <= 24
+
+
+def test_a_transfer_takes_no_memory(pki: Pki) -> None:
+    """What is sealed and opened goes through buffers that are there already."""
+    client, server = memory_pair(pki.client_config(), pki.server_config())
+    data = bytes(MIB)
+    pieces = [bytes(piece) for piece in server.seal(data)]
+    for piece in pieces:
+        client.receive_view(memoryview(piece))
+    tracemalloc.start()
+    try:
+        for piece in server.seal(data):
+            client.receive_view(memoryview(piece))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**19
+
+
+def test_an_established_connection_is_small(pki: Pki) -> None:
+    """Flow, transcript and key shares are gone: what is left is counted in objects (RSS is the benchmark's to tell)."""
+    configs = pki.client_config(), pki.server_config()
+    memory_pair(*configs)  # caches are filled
+    kept = [memory_pair(*configs) for _ in range(4)]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        kept += [memory_pair(*configs) for _ in range(16)]
+        gc.collect()
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept
+    assert size / 32 < 6 * 1024  # bytes of Python a connection; the ciphers' own are outside
