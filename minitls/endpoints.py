@@ -12,7 +12,7 @@ from minitls.events import Event, TicketReceived
 from minitls.handshake.client import client_handshake
 from minitls.handshake.driver import Driver, Offload
 from minitls.handshake.post import answer_request, request_certificate
-from minitls.handshake.resume13 import make_ticket, session_of_ticket, with_ticket
+from minitls.handshake.resume13 import make_tickets, session_of_ticket, with_ticket
 from minitls.handshake.server import server_handshake
 from minitls.info import ConnectionInfo, Timing
 from minitls.observe import MessageSeen
@@ -123,7 +123,7 @@ class ServerConnection(Connection):
             raise Misuse("tickets are given on open connections of TLS 1.3, by servers that have keys for them")
         if self.info.peer_public_key:
             raise Misuse("a ticket could not tell whether the client's raw public key is still trusted")
-        message, state = make_ticket(config, self.info)
+        message, state = next(make_tickets(config, self.info))
         sealed = config.tickets.seal(state)
         if inspect.isawaitable(sealed):
             return self._send_ticket_later(message, sealed)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from minitls.config import ClientConfig, ServerConfig
@@ -25,8 +26,8 @@ MAX_COUNT = 8
 """How many tickets a client may ask for at once (RFC 9149)."""
 
 
-def session_of(info: ConnectionInfo, nonce: bytes, created: int, lifetime: int, **more: Any) -> Session:
-    """A session of this connection, with the PSK that belongs to a ticket's nonce.  ``created``: in milliseconds.
+def session_of(info: ConnectionInfo, psk: bytes, created: int, lifetime: int, **more: Any) -> Session:
+    """A session of this connection, with the PSK of a ticket.  ``created``: in milliseconds.
 
     It ends with the peer's delegated credential, however often it is renewed: that is as good as validating that again.
     """
@@ -37,7 +38,7 @@ def session_of(info: ConnectionInfo, nonce: bytes, created: int, lifetime: int, 
         format=FORMAT,
         version=ProtocolVersion.TLSv1_3,
         cipher_suite=CipherSuite[info.cipher_suite or ""],
-        secret=info.resumption_secret().psk(nonce),
+        secret=psk,
         extended=1,
         authenticated=int(authenticated * 1000),
         created=created,
@@ -65,7 +66,7 @@ def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSes
         return None
     return session_of(
         info,
-        ticket.ticket_nonce,
+        info.resumption_secret().psk(ticket.ticket_nonce),
         math.ceil(config.clock() * 1000),  # up, for no server likes a ticket that is older to us than to itself
         lifetime,
         context=b"",
@@ -108,36 +109,38 @@ def tickets_wanted(config: ServerConfig, hello: ClientHello, info: ConnectionInf
 
 def send_tickets(hs: Handshake, config: ServerConfig, count: int) -> Flow[None]:
     """So that the client may come back, once with each."""
-    for _ in range(count):
-        made, state = make_ticket(config, hs.info)
+    for made, state in islice(make_tickets(config, hs.info), count):
         assert config.tickets is not None
         ticket = yield from resolve(config.tickets.seal, state)
         if (message := with_ticket(made, ticket)) is not None:
             hs.send(message)
 
 
-def make_ticket(config: ServerConfig, info: ConnectionInfo) -> tuple[NewSessionTicket, bytes]:
-    """The message but for its ticket, and the state to seal in that."""
-    nonce = config.random(8)
-    age_add = int.from_bytes(config.random(4), "big")
-    early_data = config.early_data or 0
+def make_tickets(config: ServerConfig, info: ConnectionInfo) -> Iterator[tuple[NewSessionTicket, bytes]]:
+    """Messages but for their tickets, and the states to seal in those: the same session, with another PSK in each."""
+    secret, early_data = info.resumption_secret(), config.early_data or 0
     session = session_of(
         info,
-        nonce,
+        b"",
         int(config.clock() * 1000),
         config.ticket_lifetime,
         context=context_of(config),
         identity=b"",
         ticket=b"",
-        age_add=age_add,
+        age_add=0,
         max_early_data=early_data,
     )
     extensions = Extensions({X.early_data: early_data} if early_data else {})
-    return NewSessionTicket(session.lifetime, age_add, nonce, b"", extensions), session.to_bytes()
+    while True:
+        random = config.random(12)
+        nonce, session.age_add = random[:8], int.from_bytes(random[8:], "big")
+        session.secret = secret.psk(nonce)
+        yield NewSessionTicket(session.lifetime, session.age_add, nonce, b"", extensions), session.to_bytes()
 
 
 def with_ticket(message: NewSessionTicket, ticket: bytes | None) -> NewSessionTicket | None:
     """The whole message; None where there is no key now, or the client's chain is too long for a ticket."""
     if ticket is None or len(ticket) > LONGEST_TICKET or not message.ticket_lifetime:
         return None
-    return dataclasses.replace(message, ticket=ticket)
+    message.ticket = ticket
+    return message
