@@ -1,0 +1,22 @@
+"""Whom all stacks believe: a root, an intermediate and a leaf with P-256 keys, in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interop.bench.wire import HOST, NAME
+from minitls.certificates.authority import Authority
+
+ROOT = "root.pem"
+CHAIN = "chain.pem"
+KEY = "key.pem"
+
+
+def write_identity(folder: Path) -> None:
+    authority = Authority.create("minitls benchmark CA")
+    issued = authority.issue(NAME, HOST)
+    (folder / ROOT).write_bytes(authority.root_pem())
+    (folder / CHAIN).write_bytes(issued.chain_pem())
+    key = folder / KEY
+    key.touch(0o600)
+    key.write_bytes(issued.key_pem())

@@ -1,0 +1,132 @@
+"""The report for people: with rich where it is installed, else in plain columns."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import IO, Any
+
+HEADS = ("stack", "median", "low to high", "ratio", "its range", "to", "CPU client", "server")
+GOAL_HEADS = ("metric", "stack", "to", "at least / aim", "got", "range", "")
+
+
+def number(value: float | None) -> str:
+    """Three digits that matter."""
+    if value is None:
+        return ""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def factor(value: float) -> str:
+    """A ratio: 3.6x, or 1/20 where it is small."""
+    return f"1/{1 / value:.1f}" if 0 < value < 0.6 else f"{value:.2f}x"
+
+
+def _row(result: dict[str, Any]) -> tuple[str, ...]:
+    unit, cpu = result["unit"], result["cpu_unit"]
+    cells = [
+        result["stack_title"],
+        f"{number(result['median'])} {unit}",
+        f"{number(result['low'])} to {number(result['high'])}",
+    ]
+    ratio = result["ratios"].get(result["reference"])
+    cells += (
+        [factor(ratio["median"]), f"{factor(ratio['low'])} to {factor(ratio['high'])}", result["reference"]]
+        if ratio
+        else ["", "", ""]
+    )
+    for side in ("client_cpu", "server_cpu"):
+        cells.append("" if result[side] is None else f"{number(result[side])} {cpu}")
+    return tuple(cells)
+
+
+def _goal(goal: dict[str, Any]) -> tuple[str, ...]:
+    shown: Callable[[float], str] = factor if goal["reference"] else lambda value: f"{number(value)} ms"
+    verdict = goal["verdict"] + (f" by {goal['short_of_floor']:.0%}" if goal["verdict"] == "missed" else "")
+    return (
+        goal["metric"],
+        goal["stack"],
+        goal["reference"] or "",
+        f"{shown(goal['at_least'])} / {shown(goal['aim'])}",
+        shown(goal["got"]),
+        f"{shown(goal['low'])} to {shown(goal['high'])}",
+        verdict,
+    )
+
+
+def heading(report: dict[str, Any]) -> list[str]:
+    """What was run, where, and what was agreed."""
+    machine, versions = report["machine"], report["versions"]
+    pinned = "server and client pinned to a core each" if machine["pinned"] else "not pinned"
+    load = machine["load_before"]
+    lines = [
+        f"{' '.join(report['command'])}    {report['started']}, {report['seconds']:.0f} s"
+        + (", interrupted" if report["interrupted"] else ""),
+        f"{machine['cpu']}, {machine['cores']} cores, {pinned}, {machine['system']}"
+        + (f", load {load[0]:.1f} before" if load else ""),
+        ", ".join(f"{name} {version}" for name, version in versions.items() if version),
+        f"{report['settings']['runs']} interleaved rounds, samples of about {report['settings']['sample_seconds']:g} s",
+    ]
+    for names, group in groupby(sorted(report["agreed"].items(), key=_agreement), _agreement):
+        if names:
+            lines.append(f"{names}: {', '.join(stack for stack, _ in group)}")
+    return lines
+
+
+def _agreement(item: tuple[str, dict[str, Any]]) -> str:
+    return " ".join(str(what) for what in item[1].values() if what)
+
+
+def _tables(report: dict[str, Any]) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
+    made: list[tuple[str, Sequence[str], list[tuple[str, ...]]]] = []
+    for title, group in groupby(report["results"], lambda result: (result["metric"], result["title"])):
+        made.append((f"{title[0]}: {title[1]}", HEADS, [_row(result) for result in group]))
+    if report["goals"]:
+        made.append(("goals", GOAL_HEADS, [_goal(goal) for goal in report["goals"]]))
+    return made
+
+
+def _plain(title: str, heads: Sequence[str], rows: list[tuple[str, ...]], out: IO[str]) -> None:
+    widths = [max(len(row[column]) for row in (tuple(heads), *rows)) for column in range(len(heads))]
+    print(f"\n{title}", file=out)
+    for row in (tuple(heads), *rows):
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  " + "  ".join(cells).rstrip(), file=out)
+
+
+def _rich(title: str, heads: Sequence[str], rows: list[tuple[str, ...]], out: IO[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1))
+    for column, head in enumerate(heads):
+        table.add_column(head, justify="left" if column == 0 else "right", no_wrap=True)
+    for row in rows:
+        style = {"missed": "red", "met": "green", "aim met": "green"}.get(row[-1].partition(" by ")[0], "")
+        ours = "bold" if row[0].startswith("minitls") else ""
+        table.add_row(*(Text(cell, style if column == len(row) - 1 else ours) for column, cell in enumerate(row)))
+    console = Console(file=out)
+    console.print()
+    console.print(table)
+
+
+def show(report: dict[str, Any], out: IO[str] | None = None) -> None:
+    """Print it all.  A file or a pipe gets plain columns."""
+    out = out or sys.stdout
+    for line in heading(report):
+        print(line, file=out)
+    draw = _rich if out.isatty() and importlib.util.find_spec("rich") else _plain
+    for title, heads, rows in _tables(report):
+        draw(title, heads, rows, out)
+    for failure in report["failed"]:
+        print(f"failed: {failure}", file=out)
+    for stack, why in report["left_out"].items():
+        print(f"left out: {stack}: {why}", file=out)
