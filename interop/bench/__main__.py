@@ -54,7 +54,8 @@ def chosen(only: Sequence[str] | None, full: bool, available: Sequence[Stack]) -
         if not patterns and (full or metric.short):
             wanted = [["*"]]
         names = [name for stacks in wanted for name in stacks]
-        able = [stack for stack in available if stack.kind in metric.kinds and any(fnmatchcase(stack.name, name) for name in names)]
+        able = [stack for stack in available if stack.kind in metric.kinds and (stack.plain or not metric.alone)]
+        able = [stack for stack in able if any(fnmatchcase(stack.name, name) for name in names)]
         if able:
             work.append((metric, able))
     return work

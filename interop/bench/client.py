@@ -166,7 +166,7 @@ def local(stack: Stack, folder: Path, command: dict[str, Any]) -> Answer | None:
     if task == "imports":
         from interop.bench.imports import import_time
 
-        return import_time(stack.kind, command["ready"], command["count"])
+        return import_time(stack.kind, command["ready"], command["count"], folder)
     if task == "memory":
         from interop.bench.memory import client_cpu
 

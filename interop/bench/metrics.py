@@ -34,6 +34,11 @@ class Metric:
     short: bool = False
 
     @property
+    def alone(self) -> bool:
+        """The client does it without a server and without a loop."""
+        return self.task in ("memory", "imports")
+
+    @property
     def cpu_unit(self) -> str:
         """CPU time is given for this much work."""
         return "ms/MB" if self.unit == "MB/s" else "us"

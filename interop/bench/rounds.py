@@ -14,7 +14,6 @@ from interop.bench.stacks import STACKS, Stack
 from interop.bench.stats import Spread, paired_ratios
 
 Sample = dict[str, Any]
-IN_MEMORY = {"memory", "imports"}
 
 
 @dataclass
@@ -142,7 +141,7 @@ class Harness:
         if metric.task == "idle":
             return self._idle(metric, stack, count)
         pair = self._pairs[stack.name]
-        if metric.task in IN_MEMORY:
+        if metric.alone:
             return pair.alone(metric.task, count=count, **metric.params)
         sample = pair.measure(metric.task, count=count, **metric.params)
         sample["client_cpu"] = sample.pop("cpu")

@@ -25,6 +25,11 @@ class Stack:
     module: str = "ssl"
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def plain(self) -> bool:
+        """It differs from no other by its loop or its environment alone."""
+        return self.loop != "uvloop" and not self.environment
+
     def missing(self) -> str | None:
         """Why it cannot take part here, if it cannot."""
         needed = {"uvloop": self.loop, "tlslite": self.kind}
