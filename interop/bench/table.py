@@ -9,6 +9,8 @@ from itertools import groupby
 from typing import IO, Any
 
 HEADS = ("stack", "median", "low to high", "ratio", "its range", "to", "CPU client", "server")
+DISPENSABLE = ("low to high", "its range", "range", "server", "CPU client")
+"""What a narrow terminal goes without, first one first."""
 GOAL_HEADS = ("metric", "stack", "to", "at least / aim", "got", "range", "")
 
 
@@ -90,6 +92,16 @@ def _tables(report: dict[str, Any]) -> list[tuple[str, Sequence[str], list[tuple
     return made
 
 
+def fitting(heads: Sequence[str], rows: Sequence[tuple[str, ...]], width: int) -> list[int]:
+    """The columns that there is room for, two spaces apart."""
+    columns = list(range(len(heads)))
+    for dispensable in DISPENSABLE:
+        needed = sum(max(len(row[column]) for row in (tuple(heads), *rows)) + 2 for column in columns)
+        if needed > width and dispensable in heads:
+            columns.remove(heads.index(dispensable))
+    return columns
+
+
 def _plain(title: str, heads: Sequence[str], rows: list[tuple[str, ...]], out: IO[str]) -> None:
     widths = [max(len(row[column]) for row in (tuple(heads), *rows)) for column in range(len(heads))]
     print(f"\n{title}", file=out)
@@ -106,14 +118,15 @@ def _rich(title: str, heads: Sequence[str], rows: list[tuple[str, ...]], out: IO
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(file=out)
+    columns = fitting(heads, rows, console.width)
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1))
-    for column, head in enumerate(heads):
-        table.add_column(head, justify="left" if column == 0 else "right", no_wrap=True)
+    for column in columns:
+        table.add_column(heads[column], justify="left" if column == 0 else "right", no_wrap=True)
     for row in rows:
         style = {"missed": "red", "met": "green", "aim met": "green"}.get(row[-1].partition(" by ")[0], "")
         ours = "bold" if row[0].startswith("minitls") else ""
-        table.add_row(*(Text(cell, style if column == len(row) - 1 else ours) for column, cell in enumerate(row)))
-    console = Console(file=out)
+        table.add_row(*(Text(row[column], style if column == len(row) - 1 else ours) for column in columns))
     console.print()
     console.print(table)
 

@@ -16,7 +16,7 @@ from interop.bench.goals import GOALS, Goal
 from interop.bench.metrics import METRICS
 from interop.bench.stacks import STACKS
 from interop.bench.stats import Spread, paired_ratios
-from interop.bench.table import factor, number, show
+from interop.bench.table import HEADS, factor, fitting, number, show
 from interop.bench.wire import DOWNLOAD, read_request, request
 
 RESULT = {
@@ -153,6 +153,13 @@ def test_only_chooses_metrics_and_stacks() -> None:
     assert names(["upload-str*"]) == [("upload-streams", ["minitls", "ssl"])]
     assert names(["nothing"]) == []
     assert len(names(None)) < len(names(None, full=True)) == len(METRICS)
+
+
+def test_narrow_terminals_get_fewer_columns_and_whole_figures() -> None:
+    row = tuple("x" * 10 for _ in HEADS)
+    assert fitting(HEADS, [row], 200) == list(range(len(HEADS)))
+    assert [HEADS[column] for column in fitting(HEADS, [row], 80)] == ["stack", "median", "ratio", "to", "CPU client", "server"]
+    assert [HEADS[column] for column in fitting(HEADS, [row], 40)] == ["stack", "median", "ratio", "to"]
 
 
 def test_requests_are_read_as_they_were_made() -> None:
