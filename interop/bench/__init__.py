@@ -31,8 +31,9 @@ The kernel's socket buffers are not in it.
 
 What the numbers do not say.  Loopback has no distance and no loss: latency and congestion hide every difference of these on
 a real network, where CPU per byte and per handshake remain.  Two cores, one connection (32 for handshakes): nothing of how
-thousands share.  Each stack has its own defaults, suite and group included, and the report says which were agreed: OpenSSL
-prefers AES-256, we and Go AES-128 (the AEAD itself is a tenth cheaper); the default group of ours and Go's is the hybrid
+thousands share.  A CPython that was built without --enable-optimizations (the report says so) is slower at Python, which is most
+of us and little of OpenSSL.  Each stack has its own defaults, suite and group included, and the report says which were agreed:
+OpenSSL prefers AES-256, we and Go AES-128 (the AEAD itself is a tenth cheaper); the default group of ours and Go's is the hybrid
 X25519MLKEM768, which OpenSSL has from 3.5 on: compare ``handshakes-32-x25519`` with an older one.  "malloc tuned" sets glibc's
 thresholds so that asyncio's fresh 256 KiB reads do not fault in fresh pages each time: few do that, but it is what ssl could do.
 """

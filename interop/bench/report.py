@@ -9,6 +9,7 @@ import os
 import platform
 import ssl
 import subprocess
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def versions() -> dict[str, str | None]:
 
     found: dict[str, str | None] = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "built": "with PGO" if "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "") else "without PGO",
         "ssl": ssl.OPENSSL_VERSION,
         "cryptography's OpenSSL": backend.openssl_version_text(),
         "go": _said_by("go", "version"),
