@@ -203,7 +203,7 @@ def test_ticket_count(pki: Pki, count: int) -> None:
         meeting = pair.meet()
         assert len(tickets_of(meeting)) == bool(count)
         assert meeting.client.info.resumed is bool(count)
-    assert len([1 for _ in range(9) if pair.store.take("localhost:")]) == left
+    assert len([1 for _ in range(PER_KEY + 1) if pair.store.take("localhost:")]) == left
 
 
 @pytest.mark.parametrize(

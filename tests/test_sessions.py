@@ -27,7 +27,7 @@ from minitls import (
     ServerConnection,
 )
 from minitls.sessions.session import FORMAT, Session
-from minitls.sessions.store import MemoryStore
+from minitls.sessions.store import PER_KEY, MemoryStore
 from minitls.sessions.tickets import READ_EPOCHS, TicketKeys
 from minitls.testing import exchange
 from minitls.wire.hello import ClientHello, ServerHello
@@ -158,10 +158,10 @@ def test_the_store_forgets_who_was_not_seen_longest() -> None:
 def test_each_session_is_taken_once() -> None:
     """The newest first; of each key a few are kept."""
     store = MemoryStore()
-    for number in range(6):
+    for number in range(PER_KEY + 2):
         store.put("a", a_session(ticket=bytes((number,)), version=0x0304))
-    taken = [store.take("a") for _ in range(5)]
-    assert [session and session.ticket[0] for session in taken] == [5, 4, 3, 2, None]
+    taken = [store.take("a") for _ in range(PER_KEY + 1)]
+    assert [session and session.ticket[0] for session in taken] == [*range(PER_KEY + 1, 1, -1), None]
     assert store.take("nobody") is None
 
 

@@ -42,7 +42,8 @@ def called(work: Callable[[], Any]) -> Counter[str]:
 
 def test_a_resumed_handshake_touches_no_certificate(pki: Pki) -> None:
     """On the client: no certificate is parsed, no signature checked; the chain's verdict is known."""
-    client_config, server_config = pki.client_config(session_store=MemoryStore()), pki.server_config()
+    unknown = pki.authority.issue("localhost").credential()  # to every cache
+    client_config, server_config = pki.client_config(session_store=MemoryStore()), pki.server_config(credentials=(unknown,))
     counts: list[Counter[str]] = []
     for resumed in (False, True, True):
         connections: list[ClientConnection] = []

@@ -105,17 +105,26 @@ def delegated_key(
 
 def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: tuple[bytes, ...]) -> Flow[PeerKey]:
     """The same for a chain without extensions, as TLS 1.2 has them."""
+    hs.info.peer_chain = chain
+    facts = leaf_facts(*chain[:1])
+    if config.verify is not Danger.accept_any_certificate:
+        hs.info.verified_chain = yield from verified_path(config, chain, hs.info.server_name)
+        hs.chain_verified(hs.info.verified_chain, hs.info.server_name if isinstance(config, ClientConfig) else None)
+    return PeerKey(*facts)
+
+
+@lru_cache(256)
+def leaf_facts(*leaf: bytes) -> tuple[Any, tuple[SignatureScheme, ...], bool, bool]:
+    """What a leaf's DER says of its key, once for all who meet it: the key, what it can sign with, whether it is RSA's and may
+    encipher.  Raises CertificateError, also for no leaf at all.
+    """
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from minitls.certificates.verify import leaf_public_key, leaf_schemes, may_encipher, parse_leaf
 
-    hs.info.peer_chain = chain
-    leaf = parse_leaf(chain)
-    if config.verify is not Danger.accept_any_certificate:
-        hs.info.verified_chain = yield from verified_path(config, chain, hs.info.server_name)
-        hs.chain_verified(hs.info.verified_chain, hs.info.server_name if isinstance(config, ClientConfig) else None)
-    key = leaf_public_key(leaf)
-    return PeerKey(key, leaf_schemes(leaf), isinstance(key, RSAPublicKey), may_encipher(leaf))
+    certificate = parse_leaf(leaf)
+    key = leaf_public_key(certificate)
+    return key, leaf_schemes(certificate), isinstance(key, RSAPublicKey), may_encipher(certificate)
 
 
 def verified_path(

@@ -11,7 +11,8 @@ from minitls.sessions.session import Session
 from minitls.wire.numbers import ProtocolVersion
 
 SIZE = 1024
-PER_KEY = 4
+PER_KEY = 16
+"""What a client keeps of one server: each TLS 1.3 session is good for one of its connections, and many begin at once."""
 
 
 class SessionStore(Protocol):

@@ -625,9 +625,12 @@ def test_a_certificate_whose_key_may_not_encipher(pki: Pki) -> None:
     from unittest import mock
 
     from minitls.certificates import verify
+    from minitls.handshake.authenticate import leaf_facts
 
+    leaf_facts.cache_clear()
     with mock.patch.object(verify, "may_encipher", return_value=False):
         met = from_server(pki, RSA, lambda message: [message])
+    leaf_facts.cache_clear()
     assert refused(met.client, Alert.illegal_parameter).reason == "key_usage_bit_incorrect"
     without = copy.copy(pki.server("rsa2048"))
     without._decrypter = None
