@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from minitls.connection import Connection
 from minitls.endpoints import ClientConnection, ServerConnection
 from minitls.errors import Misuse
 
+BLOCK = 2**18
 LIMIT = 2**16
 """Bytes that a StreamReader buffers before it stops reading, asyncio's own number."""
 
@@ -23,9 +24,14 @@ class StreamReader(asyncio.StreamReader):
 
     An error does not hide what came before it: that can be read first.  And it is never taken for an end: the read that would
     give the last bytes as if they were all raises the error instead (RFC 8446 section 6.1).
+
+    Who waits in :meth:`read` is handed the bytes as they came; only what nobody waits for is copied into the buffer.
     """
 
+    _buffer: bytearray  # asyncio's
     _ending: Exception | None = None
+    _handed: bytes = b""
+    _waits = False
     _early = b""
     _early_over = False
     _early_waiter: asyncio.Future[None] | None = None
@@ -59,13 +65,49 @@ class StreamReader(asyncio.StreamReader):
     def exception(self) -> Exception | None:
         return self._ending
 
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # nobody feeds what is not bytes
+        if self._waits and data:
+            self._waits = False
+            self._handed = data
+            self._wakeup_waiter()  # type: ignore[attr-defined]
+        else:
+            super().feed_data(data)
+
+    def _take_back(self) -> None:
+        """What was handed to a read that was cancelled goes before what has come since."""
+        if self._handed:
+            self._buffer[:0], self._handed = self._handed, b""
+
+    def at_eof(self) -> bool:
+        return super().at_eof() and not self._handed
+
     async def read(self, n: int = -1) -> bytes:
+        if n < 0:
+            return b"".join([block async for block in self._blocks()])
+        self._take_back()
+        if n and not self._buffer and not super().at_eof():
+            self._waits = True
+            try:
+                await self._wait_for_data("read")  # type: ignore[attr-defined]
+            finally:
+                self._waits = False
+            if self._handed:
+                data, self._handed = self._handed, b""
+                if len(data) > n:
+                    self._buffer[:0] = data[n:]
+                    data = data[:n]
+                return data
         data = await super().read(n)
         if not data and n != 0:
             self._raise_ending()
         return data
 
+    async def _blocks(self) -> AsyncIterator[bytes]:
+        while block := await self.read(BLOCK):
+            yield block
+
     async def readexactly(self, n: int) -> bytes:
+        self._take_back()
         try:
             return await super().readexactly(n)
         except asyncio.IncompleteReadError as error:
@@ -73,6 +115,7 @@ class StreamReader(asyncio.StreamReader):
             raise
 
     async def readuntil(self, separator: bytes = b"\n") -> bytes:  # type: ignore[override]  # later Pythons take a tuple too
+        self._take_back()
         try:
             return await super().readuntil(separator)
         except asyncio.IncompleteReadError as error:
