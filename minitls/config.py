@@ -15,14 +15,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from minitls.crypto.compression import compressions
 from minitls.crypto.groups import GROUPS
 from minitls.crypto.psk import ExternalPsk
 from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES
-from minitls.crypto.suites12 import SUITES_12
+from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
 from minitls.errors import Misuse
 from minitls.observe import KeyLog, Observer, key_log_to
 from minitls.sessions.replay import ReplayRecord
@@ -83,6 +83,18 @@ def _lookup_all(registry: type[E], supported: Iterable[int], what: str, names: I
     if not found:
         raise Misuse(f"a policy needs at least one {what}")
     return found
+
+
+class Codes(NamedTuple):
+    """A policy's code points.  ``without_psk``: the cipher suites that need no shared key; ``cbc``: whether one is of CBC."""
+
+    versions: tuple[int, ...]
+    cipher_suites: tuple[int, ...]
+    without_psk: tuple[int, ...]
+    groups: tuple[int, ...]
+    key_shares: tuple[int, ...]
+    psk_key_exchange_modes: tuple[int, ...]
+    cbc: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,9 +197,20 @@ class Policy:
         return set(self.all_schemes) != set(self.certificate_signature_schemes or ())
 
     @cached_property
-    def codes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """Cipher suites, groups and versions as plain numbers, for the wire."""
-        return tuple(map(int, self.cipher_suites)), tuple(map(int, self.groups)), tuple(map(int, self.versions))
+    def codes(self) -> Codes:
+        """What a ClientHello says of it, as plain numbers for the wire."""
+        tls13, tls12 = (version in self.versions for version in _VERSIONS)
+        suites = tuple(int(code) for code in self.cipher_suites if (tls12 if code in SUITES_12 else tls13))
+        groups = (int(code) for code in self.groups if tls13 or not GROUPS[int(code)].post_quantum)  # RFC 9851
+        return Codes(
+            versions=tuple(map(int, self.versions)),
+            cipher_suites=suites,
+            without_psk=tuple(code for code in suites if code not in PSK_SUITES),
+            groups=tuple(groups),
+            key_shares=tuple(map(int, self.key_shares or ())) if tls13 else (),
+            psk_key_exchange_modes=tuple(map(int, self.psk_key_exchange_modes)),
+            cbc=any(code in SUITES_12 and SUITES_12[code].is_cbc for code in suites),
+        )
 
     def replace(self, **changes: object) -> Policy:
         """This policy with some fields changed.  Shares that were the default follow the groups.  Raises Misuse."""

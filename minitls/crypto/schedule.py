@@ -48,7 +48,10 @@ def _label_prefix(label: bytes, length: int, context_length: int) -> bytes:
 
 def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """RFC 8446 section 7.1.  Not for labels of strangers' choice: those of the RFCs are cached for good."""
-    return hkdf_expand(hash_name, secret, _label_prefix(label, length, len(context)) + context, length)
+    info = _label_prefix(label, length, len(context)) + context
+    if length <= hash_length(hash_name):  # as nearly always: the one block is written here, for a handshake needs some twenty
+        return hmac.digest(secret, info + b"\x01", hash_name)[:length]
+    return hkdf_expand(hash_name, secret, info, length)
 
 
 @cache
@@ -64,11 +67,12 @@ def empty_hash(hash_name: str) -> bytes:
 class _Stage:
     """One of the schedule's secrets, of the hash that the cipher suite names."""
 
-    __slots__ = ("_secret", "hash_name")
+    __slots__ = ("_salt", "_secret", "hash_name")
 
     def __init__(self, hash_name: str, secret: bytes) -> None:
         self.hash_name = hash_name
         self._secret = secret
+        self._salt = b""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.hash_name}>"
@@ -78,7 +82,8 @@ class _Stage:
         return hkdf_expand_label(self.hash_name, self._secret, label, transcript_hash, len(transcript_hash))
 
     def _next(self, key: bytes) -> bytes:
-        return hkdf_extract(self.hash_name, self._derive(b"derived", empty_hash(self.hash_name)), key)
+        self._salt = self._salt or self._derive(b"derived", empty_hash(self.hash_name))
+        return hkdf_extract(self.hash_name, self._salt, key)
 
     def _traffic(self, label: bytes, transcript_hash: bytes, key_log: str) -> TrafficSecret:
         return TrafficSecret(self.hash_name, self._derive(label, transcript_hash), key_log)
@@ -99,6 +104,12 @@ class EarlySecret(_Stage):
     def __init__(self, hash_name: str, psk: bytes | None = None) -> None:
         zeros = bytes(hash_length(hash_name))
         super().__init__(hash_name, hkdf_extract(hash_name, zeros, zeros if psk is None else psk))
+
+    @staticmethod
+    @cache
+    def without_psk(hash_name: str) -> EarlySecret:
+        """The one that every handshake without a PSK begins with: it holds no secret."""
+        return EarlySecret(hash_name)
 
     def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
         """Who offers the PSK has it, and said what was said (section 4.2.11.2).  Over the hello up to its binders."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from minitls.crypto.aead import AEAD, AES_128_CCM, AES_128_CCM_8, AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305
 from minitls.wire.numbers import CipherSuite
@@ -11,7 +12,7 @@ from minitls.wire.numbers import CipherSuite
 _HASH_LENGTHS = {"sha256": 32, "sha384": 48}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Suite:
     """``hash_name`` is hashlib's name of the hash of transcript, key schedule and Finished."""
 
@@ -19,7 +20,7 @@ class Suite:
     aead: AEAD
     hash_name: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """IANA's name, such as "TLS_AES_128_GCM_SHA256"."""
         return self.code.name

@@ -199,7 +199,7 @@ def receive_proof(hs: Handshake, context: bytes, key: PeerKey, offered: Sequence
     message = yield from expect(CertificateVerify)
     code = message.algorithm
     offered = key.schemes if key.delegated else offered  # RFC 9345 section 4.1.3: the one that its credential says
-    scheme = next((scheme for known, scheme in SCHEMES.items() if known == code), None)
+    scheme = SCHEMES.get(code)
     if code not in offered or scheme is None or not scheme.in_tls13 or code not in key.schemes:
         raise PeerMisbehaved(
             Alert.illegal_parameter,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from minitls.config import ClientConfig
 from minitls.crypto.groups import GROUPS, KeyShare
-from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import client13, delegation, early_data, resume13
 from minitls.handshake.compression import asked_for
@@ -21,7 +20,7 @@ from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import UNCOMPRESSED, CertificateStatusRequest, KeyShareEntry, ServerName, TicketRequest
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, HelloRetryRequest, ServerHello
-from minitls.wire.numbers import CertificateStatusType, ProtocolVersion
+from minitls.wire.numbers import GREASE, CertificateStatusType, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
 
 
@@ -101,29 +100,20 @@ def make_offer(
     """
     from minitls.certificates.names import is_address
 
-    policy, random = config.policy, config.random
-    greased = _grease(random) if config.grease else ()
-    tls13, tls12 = (version in policy.versions for version in (ProtocolVersion.TLSv1_3, ProtocolVersion.TLSv1_2))
+    policy, codes, random = config.policy, config.policy.codes, config.random
+    greased = _grease(random(5)) if config.grease else ()
+    tls13, tls12 = ProtocolVersion.TLSv1_3 in codes.versions, ProtocolVersion.TLSv1_2 in codes.versions
     session = known.session if known is not None and known.session.version == ProtocolVersion.TLSv1_2 else None
     psks = (of_session(known.session.ticket, known), *external) if known is not None and session is None else external
-    shares = make_shares(tuple(int(code) for code in policy.key_shares or ())) if tls13 else ()
-    cipher_suites, groups, versions = policy.codes
-    suites = [
-        code
-        for code in cipher_suites
-        if (tls12 and (config.psk is not None or code not in PSK_SUITES) if code in SUITES_12 else tls13)
-    ]
-    if not tls13:
-        groups = tuple(code for code in groups if not GROUPS[code].post_quantum)  # RFC 9851
-    entries = [KeyShareEntry(share.group.code, share.public) for share in shares]
-    schemes = offered_schemes(policy)
+    shares = make_shares(codes.key_shares)
+    suites = codes.without_psk if config.psk is None else codes.cipher_suites
     extensions = Extensions()
     if greased:
         extensions[greased[3]] = b""
     if server_name is not None and not is_address(server_name):
         extensions[X.server_name] = (ServerName(0, server_name.encode("ascii")),)
-    extensions[X.supported_groups] = (*greased[1:2], *groups)
-    extensions[X.signature_algorithms] = schemes
+    extensions[X.supported_groups] = (*greased[1:2], *codes.groups)
+    extensions[X.signature_algorithms] = offered_schemes(policy)
     if policy.schemes_differ:
         extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes or ()))
     if config.alpn:
@@ -134,7 +124,7 @@ def make_offer(
         extensions[X.renegotiation_info] = b""
         if config.session_store is not None:
             extensions[X.session_ticket] = session.ticket if session is not None else b""
-        if any(code in SUITES_12 and SUITES_12[int(code)].is_cbc for code in policy.cipher_suites):
+        if codes.cbc:
             extensions[X.encrypt_then_mac] = None
     if config.request_staples:
         extensions[X.status_request] = CertificateStatusRequest(CertificateStatusType.ocsp, b"", b"")
@@ -144,10 +134,11 @@ def make_offer(
     if config.send_certificate_authorities and config.trust is not None:
         extensions[X.certificate_authorities] = config.trust.subjects
     if tls13:
-        extensions[X.supported_versions] = (*greased[2:3], *versions)
-        extensions[X.key_share] = (*(KeyShareEntry(code, b"\0") for code in greased[1:2]), *entries)
+        extensions[X.supported_versions] = (*greased[2:3], *codes.versions)
+        meaningless = [KeyShareEntry(code, b"\0") for code in greased[1:2]]
+        extensions[X.key_share] = (*meaningless, *(KeyShareEntry(share.group.code, share.public) for share in shares))
         if config.session_store is not None or psks:
-            extensions[X.psk_key_exchange_modes] = tuple(map(int, policy.psk_key_exchange_modes))
+            extensions[X.psk_key_exchange_modes] = codes.psk_key_exchange_modes
         if compression := asked_for(config):
             extensions[X.compress_certificate] = compression
         if schemes_delegated := delegation.asked_for(config):
@@ -157,7 +148,7 @@ def make_offer(
             extensions[X.ticket_request] = TicketRequest(*config.tickets_wanted)
         if config.post_handshake_auth:
             extensions[X.post_handshake_auth] = None
-        if sendable(psks[0] if psks else None, tuple(suites), early_data):
+        if sendable(psks[0] if psks else None, suites, early_data):
             extensions[X.early_data] = None
     if greased:
         extensions[greased[4]] = b"\0"
@@ -189,13 +180,12 @@ def make_shares(groups: tuple[int, ...]) -> tuple[KeyShare, ...]:
     return tuple(made[code] for code in groups)
 
 
-def _grease(random: object) -> tuple[int, ...]:
+def _grease(random: bytes) -> tuple[int, ...]:
     """RFC 8701 section 3.1: values for a cipher suite, a group, a version and two different extensions."""
-    assert callable(random)
-    picked = [byte >> 4 for byte in random(5)]
+    picked = [byte >> 4 for byte in random]
     if picked[3] == picked[4]:
         picked[4] ^= 1
-    return tuple(nibble << 12 | 0x0A00 | nibble << 4 | 0x000A for nibble in picked)
+    return tuple([GREASE[nibble] for nibble in picked])
 
 
 def check_version(hello: ClientHello, answer: ServerHello | HelloRetryRequest) -> ProtocolVersion:

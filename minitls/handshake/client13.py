@@ -51,7 +51,7 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerH
     psk = accepted_psk(offer.psks, answer, suite)
     shared_secret = exchange(hs, config, offer, answer, psk)
 
-    early_secret = EarlySecret(suite.hash_name) if psk is None else psk.secret
+    early_secret = EarlySecret.without_psk(suite.hash_name) if psk is None else psk.secret
     handshake_secret = early_secret.handshake_secret(shared_secret)
     through_hello = hs.transcript.digest()
     server_secret = handshake_secret.server_traffic(through_hello)

@@ -33,6 +33,9 @@ EARLY_DATA_TO_SKIP = 64 * 1024
 ENDS_A_FLIGHT = (ClientHello, HelloRetryRequest)
 """What the peer says nothing more after until it is answered (RFC 8446 section 5.1), whether or not we change keys for it."""
 
+_PLAIN = (type(None), bytes, list)
+"""Usual answers that nobody awaits, told apart without the slow question."""
+
 Offload: TypeAlias = Callable[..., Awaitable[Any]]
 C = TypeVar("C", ClientConfig, ServerConfig)
 
@@ -207,7 +210,7 @@ class Driver:
                 except Exception as error:
                     wanted = self._flow.throw(error)
                     continue
-                if inspect.isawaitable(reply):
+                if not isinstance(reply, _PLAIN) and inspect.isawaitable(reply):
                     name = getattr(wanted.ask, "__name__", type(wanted.ask).__name__)
                     self.question = Question(name, wanted.args, reply)
                     return

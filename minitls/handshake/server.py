@@ -35,8 +35,9 @@ def server_handshake(hs: Handshake, config: ServerConfig) -> Flow[None]:
 
 def check_fallback(hello: ClientHello, best: int) -> None:
     """RFC 7507 section 3: who says that it came back with an older version did so although we have a newer one."""
-    theirs = max((version for version in hello.versions if version in _VERSIONS), default=0)
-    if FALLBACK_SCSV in hello.cipher_suites and theirs < best:
+    if FALLBACK_SCSV not in hello.cipher_suites:
+        return
+    if max((version for version in hello.versions if version in _VERSIONS), default=0) < best:
         raise PeerIncompatible(
             Alert.inappropriate_fallback,
             "the client has fallen back to an older version than both have: somebody made it",
@@ -51,7 +52,7 @@ def check_server_name(hello: ClientHello) -> str | None:
     if not names:
         return None
     hosts = [name.host_name for name in names if name.name_type == 0]
-    printable = all(host.isascii() and all(0x21 <= byte <= 0x7E for byte in host) for host in hosts)
+    printable = all(host.isascii() and (text := host.decode("ascii")).isprintable() and " " not in text for host in hosts)
     if len(hosts) != 1 or not printable:
         raise PeerMisbehaved(
             Alert.illegal_parameter,

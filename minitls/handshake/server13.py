@@ -72,7 +72,7 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     """Hello and key share, then all under keys: parameters, authentication, Finished both ways; tickets."""
     terms = yield from agree(hs, config, first_hello)
     hello, suite, psk = terms.hello, terms.suite, terms.psk
-    early_secret = EarlySecret(suite.hash_name) if psk is None else psk.secret
+    early_secret = EarlySecret.without_psk(suite.hash_name) if psk is None else psk.secret
     credential = None if psk is not None else (yield from select_credential(hs, config, hello))
     client_type = None if credential is None else choose_client_type(hs, config, hello)
     if terms.early:

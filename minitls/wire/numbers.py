@@ -226,8 +226,12 @@ class KeyUpdateRequest(IntEnum):
     update_requested = 1
 
 
+GREASE = tuple(nibble << 12 | 0x0A00 | nibble << 4 | 0x000A for nibble in range(16))
+"""RFC 8701's numbers of 16 bits, sent so that peers stay tolerant: 0x0a0a, 0x1a1a, ... 0xfafa."""
+
+
 def is_grease(value: int) -> bool:
-    """Whether a 16-bit number is one of RFC 8701's, sent so that peers stay tolerant: 0x0a0a, 0x1a1a, ... 0xfafa."""
+    """Whether a 16-bit number is one of RFC 8701's."""
     return value & 0x0F0F == 0x0A0A and value >> 8 == value & 0xFF
 
 
