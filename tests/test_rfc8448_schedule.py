@@ -47,10 +47,10 @@ class Trace:
         hello = self.after(HandshakeType.server_hello, count=2 if section == "hello_retry_request" else 1)
         flight = self.after(HandshakeType.finished)
         self.handshake_traffic = {
-            "client": self.handshake.client_traffic(hello),
-            "server": self.handshake.server_traffic(hello),
+            "client": self.handshake.traffic(hello)[0],
+            "server": self.handshake.traffic(hello)[1],
         }
-        self.application_traffic = {"client": self.main.client_traffic(flight), "server": self.main.server_traffic(flight)}
+        self.application_traffic = dict(zip(("client", "server"), self.main.traffic(flight), strict=True))
 
     def shared_secret(self) -> bytes:
         """By both sides' printed private keys, which must agree; the last keys of each are those that count."""
@@ -135,8 +135,7 @@ def test_record_keys(trace: Trace) -> None:
     assert len(steps) >= 4
     for step in steps:
         secret = TrafficSecret(HASH, step["PRK"], "")
-        assert secret.key(SUITE.aead.key_length) == step["key expanded"]
-        assert secret.iv() == step["iv expanded"]
+        assert secret.key_and_iv(SUITE.aead.key_length) == (step["key expanded"], step["iv expanded"])
 
 
 def test_records(trace: Trace) -> None:
@@ -151,8 +150,9 @@ def test_records(trace: Trace) -> None:
             if record[0] != ContentType.application_data:
                 assert record[5:] == step["payload"]
                 continue
-            cipher = SUITE.aead.make(secrets[epoch].key(SUITE.aead.key_length))
-            nonce = (int.from_bytes(secrets[epoch].iv(), "big") ^ sequence).to_bytes(12, "big")
+            key, iv = secrets[epoch].key_and_iv(SUITE.aead.key_length)
+            cipher = SUITE.aead.make(key)
+            nonce = (int.from_bytes(iv, "big") ^ sequence).to_bytes(12, "big")
             inner = cipher.decrypt(nonce, record[5:], record[:5])
             assert inner == step["payload"] + bytes((content_type(step),))
             assert record[:5] + cipher.encrypt(nonce, inner, record[:5]) == record

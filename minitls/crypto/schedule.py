@@ -17,7 +17,13 @@ import hashlib
 import hmac
 from functools import cache
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hmac import HMAC
+
 from minitls.errors import Misuse
+
+_HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
+"""Those of the cipher suites (RFC 8446 appendix B.4)."""
 
 
 def hkdf_extract(hash_name: str, salt: bytes, key: bytes) -> bytes:
@@ -54,6 +60,16 @@ def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: byte
     return hkdf_expand(hash_name, secret, info, length)
 
 
+def hkdf_expand_labels(hash_name: str, secret: bytes, *wanted: tuple[bytes, bytes, int]) -> list[bytes]:
+    """Several of one secret, each a label, a context and a length of one block at most: HMAC takes the key in only once."""
+    keyed, found = HMAC(secret, _HASHES[hash_name]), []
+    for label, context, length in wanted:
+        running = keyed.copy()
+        running.update(_label_prefix(label, length, len(context)) + context + b"\x01")
+        found.append(running.finalize()[:length])
+    return found
+
+
 @cache
 def hash_length(hash_name: str) -> int:
     return hashlib.new(hash_name).digest_size
@@ -85,8 +101,11 @@ class _Stage:
         self._salt = self._salt or self._derive(b"derived", empty_hash(self.hash_name))
         return hkdf_extract(self.hash_name, self._salt, key)
 
-    def _traffic(self, label: bytes, transcript_hash: bytes, key_log: str) -> TrafficSecret:
-        return TrafficSecret(self.hash_name, self._derive(label, transcript_hash), key_log)
+    def _traffic(self, transcript_hash: bytes, *wanted: tuple[bytes, str]) -> list[TrafficSecret]:
+        """By their labels and the names that key logs have for them."""
+        labels = [(label, transcript_hash, len(transcript_hash)) for label, _ in wanted]
+        values = hkdf_expand_labels(self.hash_name, self._secret, *labels)
+        return [TrafficSecret(self.hash_name, value, key_log) for value, (_, key_log) in zip(values, wanted, strict=True)]
 
 
 class EarlySecret(_Stage):
@@ -113,11 +132,13 @@ class EarlySecret(_Stage):
 
     def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
         """Who offers the PSK has it, and said what was said (section 4.2.11.2).  Over the hello up to its binders."""
-        return self._traffic(label, empty_hash(self.hash_name), "").verify_data(transcript_hash)
+        (secret,) = self._traffic(empty_hash(self.hash_name), (label, ""))
+        return secret.verify_data(transcript_hash)
 
     def client_traffic(self, transcript_hash: bytes) -> TrafficSecret:
         """Over ClientHello."""
-        return self._traffic(b"c e traffic", transcript_hash, "CLIENT_EARLY_TRAFFIC_SECRET")
+        (secret,) = self._traffic(transcript_hash, (b"c e traffic", "CLIENT_EARLY_TRAFFIC_SECRET"))
+        return secret
 
     def handshake_secret(self, shared_secret: bytes | None) -> HandshakeSecret:
         """With the (EC)DHE or hybrid shared secret; None for psk_ke, which has none."""
@@ -127,13 +148,14 @@ class EarlySecret(_Stage):
 class HandshakeSecret(_Stage):
     __slots__ = ()
 
-    def client_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        """Over ClientHello...ServerHello."""
-        return self._traffic(b"c hs traffic", transcript_hash, "CLIENT_HANDSHAKE_TRAFFIC_SECRET")
-
-    def server_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        """Over ClientHello...ServerHello."""
-        return self._traffic(b"s hs traffic", transcript_hash, "SERVER_HANDSHAKE_TRAFFIC_SECRET")
+    def traffic(self, transcript_hash: bytes) -> tuple[TrafficSecret, TrafficSecret]:
+        """The client's and the server's, over ClientHello...ServerHello."""
+        client, server = self._traffic(
+            transcript_hash,
+            (b"c hs traffic", "CLIENT_HANDSHAKE_TRAFFIC_SECRET"),
+            (b"s hs traffic", "SERVER_HANDSHAKE_TRAFFIC_SECRET"),
+        )
+        return client, server
 
     def main_secret(self) -> MainSecret:
         return MainSecret(self.hash_name, self._next(bytes(hash_length(self.hash_name))))
@@ -144,13 +166,12 @@ class MainSecret(_Stage):
 
     __slots__ = ()
 
-    def client_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        """Over ClientHello...server Finished."""
-        return self._traffic(b"c ap traffic", transcript_hash, "CLIENT_TRAFFIC_SECRET_0")
-
-    def server_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        """Over ClientHello...server Finished."""
-        return self._traffic(b"s ap traffic", transcript_hash, "SERVER_TRAFFIC_SECRET_0")
+    def traffic(self, transcript_hash: bytes) -> tuple[TrafficSecret, TrafficSecret]:
+        """The client's and the server's, over ClientHello...server Finished."""
+        client, server = self._traffic(
+            transcript_hash, (b"c ap traffic", "CLIENT_TRAFFIC_SECRET_0"), (b"s ap traffic", "SERVER_TRAFFIC_SECRET_0")
+        )
+        return client, server
 
     def exporter(self, transcript_hash: bytes) -> ExporterSecret:
         """Over ClientHello...server Finished."""
@@ -206,11 +227,10 @@ class TrafficSecret:
     def __repr__(self) -> str:
         return f"<TrafficSecret {self.key_log_label}>"
 
-    def key(self, length: int) -> bytes:
-        return hkdf_expand_label(self.hash_name, self.value, b"key", b"", length)
-
-    def iv(self) -> bytes:
-        return hkdf_expand_label(self.hash_name, self.value, b"iv", b"", 12)
+    def key_and_iv(self, key_length: int) -> tuple[bytes, bytes]:
+        """``[sender]_write_key`` and ``[sender]_write_iv``."""
+        key, iv = hkdf_expand_labels(self.hash_name, self.value, (b"key", b"", key_length), (b"iv", b"", 12))
+        return key, iv
 
     def verify_data(self, transcript_hash: bytes) -> bytes:
         """Finished's (RFC 8446 section 4.4.4)."""

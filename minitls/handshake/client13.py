@@ -53,9 +53,7 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerH
 
     early_secret = EarlySecret.without_psk(suite.hash_name) if psk is None else psk.secret
     handshake_secret = early_secret.handshake_secret(shared_secret)
-    through_hello = hs.transcript.digest()
-    server_secret = handshake_secret.server_traffic(through_hello)
-    client_secret = handshake_secret.client_traffic(through_hello)
+    client_secret, server_secret = handshake_secret.traffic(hs.transcript.digest())
     hs.install_read_key(suite, server_secret)
     early_data_possible = offer.has_early_data and psk is not None
     if not early_data_possible:
@@ -77,14 +75,15 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerH
 
     main_secret = handshake_secret.main_secret()
     through_server_finished = hs.transcript.digest()
-    hs.install_read_key(suite, main_secret.server_traffic(through_server_finished))
+    client_data_secret, server_data_secret = main_secret.traffic(through_server_finished)
+    hs.install_read_key(suite, server_data_secret)
     if hs.info.early_data_accepted:
         hs.send(EndOfEarlyData())
         hs.install_write_key(suite, client_secret)
     if request is not None:
         yield from authenticate_client(hs, config, request)
     send_finished(hs, client_secret)
-    hs.install_write_key(suite, main_secret.client_traffic(through_server_finished))
+    hs.install_write_key(suite, client_data_secret)
     hs.info.keep_secrets(main_secret, through_server_finished, hs.transcript.digest())
     if X.post_handshake_auth in offer.hello.extensions and may_ask_later(hs):
         hs.keep_transcript()

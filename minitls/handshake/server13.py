@@ -82,8 +82,7 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     shared_secret = send_hello(hs, config, terms)
     handshake_secret = early_secret.handshake_secret(shared_secret)
     through_hello = hs.transcript.digest()
-    client_secret = handshake_secret.client_traffic(through_hello)
-    server_secret = handshake_secret.server_traffic(through_hello)
+    client_secret, server_secret = handshake_secret.traffic(through_hello)
     if not terms.early:
         hs.install_read_key(suite, client_secret)
     hs.install_write_key(suite, server_secret)
@@ -101,7 +100,8 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     send_finished(hs, server_secret)
     main_secret = handshake_secret.main_secret()
     through_server_finished = hs.transcript.digest()
-    hs.install_write_key(suite, main_secret.server_traffic(through_server_finished))
+    client_data_secret, server_data_secret = main_secret.traffic(through_server_finished)
+    hs.install_write_key(suite, server_data_secret)
 
     if terms.early:
         hs.allow_half_rtt_data()
@@ -110,7 +110,7 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     if request is not None:
         yield from authenticate_client(hs, config, request)
     yield from receive_finished(hs, client_secret)
-    hs.install_read_key(suite, main_secret.client_traffic(through_server_finished))
+    hs.install_read_key(suite, client_data_secret)
     hs.info.keep_secrets(main_secret, through_server_finished, hs.transcript.digest())
     invited = X.post_handshake_auth in hello.extensions and hs.info.psk_identity is None  # RFC 9846 section 4.3.2
     if config.post_handshake_auth and invited and may_ask_later(hs):

@@ -82,8 +82,9 @@ class _Protection:
     def __init__(self, suite: Suite, secret: TrafficSecret) -> None:
         self._suite = suite
         self._secret = secret
-        self._cipher = suite.aead.make(secret.key(suite.aead.key_length))
-        self._iv = int.from_bytes(secret.iv(), "big")
+        key, iv = secret.key_and_iv(suite.aead.key_length)
+        self._cipher = suite.aead.make(key)
+        self._iv = int.from_bytes(iv, "big")
         self._sequence = 0
 
     @property

@@ -50,7 +50,7 @@ class Secrets:
         for protection in connection._records.opening, connection._records.sealing:
             if protection is not None:
                 secret = protection._secret
-                self.known |= {secret.value, secret.key(16), secret.iv()}
+                self.known |= {secret.value, *secret.key_and_iv(16)}
                 if "HANDSHAKE" not in secret.key_log_label:
                     self.known.add(protection.updated_secret().value)
         if connection.info._exporter is not None:
@@ -110,7 +110,7 @@ def test_stages_show_nothing() -> None:
     main = handshake.main_secret()
     digest = bytes(32)
     stages = [early, handshake, main, main.exporter(digest), main.resumption(digest)]
-    traffic = [handshake.client_traffic(digest), main.server_traffic(digest), main.server_traffic(digest).updated()]
+    traffic = [*handshake.traffic(digest), *main.traffic(digest), main.traffic(digest)[1].updated()]
     secrets.known = {stage._secret for stage in stages} | {secret.value for secret in traffic} | {b"\x11" * 32, b"\x22" * 32}
     assert not secrets.shown_in(repr(stages) + repr(traffic) + str(stages))
 
