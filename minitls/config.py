@@ -7,12 +7,10 @@ what one side brings to its handshakes.  Callables may be sync or async.  What i
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias, TypeVar
@@ -23,6 +21,7 @@ from minitls.crypto.psk import ExternalPsk
 from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
+from minitls.data import dataclass, field, fields, replace
 from minitls.errors import Misuse
 from minitls.observe import KeyLog, Observer, key_log_to
 from minitls.sessions.replay import ReplayRecord
@@ -216,10 +215,10 @@ class Policy:
         """This policy with some fields changed.  Shares that were the default follow the groups.  Raises Misuse."""
         if "groups" in changes and "key_shares" not in changes:
             changes["key_shares"] = None
-        known = {each.name for each in dataclasses.fields(self)}
+        known = {each.name for each in fields(self)}
         if unknown := changes.keys() - known:
             raise Misuse(f"a policy has no {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, **changes)  # type: ignore[arg-type]
 
 
 _AEADS_12 = tuple(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from minitls.data import dataclass, field
 from minitls.handshake.flow import Question
 from minitls.info import ConnectionInfo
 from minitls.sessions.session import Session

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from minitls.crypto.schedule import ExporterSecret, MainSecret, ResumptionSecret
+from minitls.data import dataclass, field
 from minitls.errors import Misuse
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import read_message

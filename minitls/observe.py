@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from minitls.data import dataclass
 from minitls.errors import Alert
 from minitls.wire.hello import Message
 

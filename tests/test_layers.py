@@ -15,6 +15,7 @@ import minitls
 SOURCE = Path(minitls.__file__).parent
 
 LAYERS = (
+    ("data",),
     ("errors",),
     ("wire",),
     ("crypto",),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from cryptography import x509
@@ -23,6 +22,7 @@ from minitls.certificates.delegated import ASN1_NULL, DELEGATION_USAGE
 from minitls.certificates.faults import name_of
 from minitls.certificates.names import host_problem, is_address, to_ascii
 from minitls.certificates.trust import TrustStore
+from minitls.data import dataclass
 from minitls.errors import Misuse
 
 Key: TypeAlias = Any

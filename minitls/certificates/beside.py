@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from minitls.certificates.faults import Fault, read_der
 from minitls.certificates.ocsp import Staple, check_staple
 from minitls.certificates.sct import Logs, Timestamp, check_logged, timestamps
+from minitls.data import dataclass
 
 
 @dataclass(frozen=True, slots=True)

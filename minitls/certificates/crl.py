@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from minitls.certificates.faults import PARSE_ERRORS, Fault, called, malformed, name_of, printable
 from minitls.certificates.revocation import TOLERANCE, revoked, told
 from minitls.certificates.verify import signed_with
+from minitls.data import dataclass
 from minitls.errors import Alert, Misuse
 
 _MISSING, _BAD_SIGNATURE, _NOT_YET_VALID, _EXPIRED, _MAY_NOT_SIGN = 3, 8, 11, 12, 35  # OpenSSL's numbers

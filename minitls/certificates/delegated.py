@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Awaitable, Container
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from cryptography import x509
@@ -21,6 +20,7 @@ from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of
 from minitls.certificates.spki import AnyPublicKey, SubjectKey, as_spki, read_spki
 from minitls.certificates.verify import leaf_schemes
 from minitls.crypto.signatures import SCHEMES
+from minitls.data import dataclass
 from minitls.errors import Alert, DecodeError, Misuse, PeerMisbehaved
 from minitls.wire.codec import parse, serialize
 from minitls.wire.extensions import DelegatedCredential

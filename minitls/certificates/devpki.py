@@ -11,13 +11,13 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from minitls.certificates.authority import LEAF_DAYS, Authority, Issued, self_signed
 from minitls.certificates.credentials import Credential
 from minitls.certificates.faults import name_of
 from minitls.certificates.trust import TrustStore
+from minitls.data import dataclass
 from minitls.errors import Misuse
 
 LOCAL = ("localhost", "127.0.0.1", "::1")

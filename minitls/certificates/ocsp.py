@@ -19,7 +19,6 @@ one.  Without the promise, who stands between could leave it away, and nothing i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +34,7 @@ from minitls.certificates.revocation import TOLERANCE, revoked, told
 from minitls.certificates.sct import serialized
 from minitls.certificates.verify import signed_with
 from minitls.crypto.signatures import SCHEMES, SCHEMES_12
+from minitls.data import dataclass, field
 from minitls.errors import Alert
 from minitls.wire.numbers import SignatureScheme
 

@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of
 from minitls.certificates.revocation import TOLERANCE
 from minitls.crypto.signatures import SCHEMES_12
+from minitls.data import dataclass
 from minitls.errors import Alert, DecodeError, Misuse
 from minitls.wire.codec import Structure, opaque, parse, structure, uint8, uint16, uint64, vector, wire
 from minitls.wire.numbers import SignatureScheme

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from minitls.certificates.faults import PARSE_ERRORS, malformed, quietly
 from minitls.certificates.keys import check_public_key, unsupported
 from minitls.crypto.signatures import SCHEMES, schemes_for
+from minitls.data import dataclass
 from minitls.errors import Misuse
 from minitls.wire.numbers import SignatureScheme
 

@@ -19,7 +19,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from minitls.certificates.credentials import Credential
 from minitls.certificates.names import is_address
 from minitls.certificates.watch import CredentialFiles, Source, Watched
 from minitls.crypto.suites12 import SUITES_12
+from minitls.data import dataclass, field
 from minitls.errors import Misuse
 from minitls.wire.hello import ClientHello
 from minitls.wire.numbers import ExtensionType as X

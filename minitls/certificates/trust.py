@@ -7,7 +7,6 @@ import os
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from minitls.certificates.credentials import load_chain
 from minitls.certificates.faults import PARSE_ERRORS, read_der, read_pem
 from minitls.certificates.names import normalise
 from minitls.certificates.verify import as_der, verify_chain
+from minitls.data import dataclass
 from minitls.errors import Alert, CertificateError, Misuse
 
 BUNDLES = (

@@ -16,7 +16,6 @@ import hashlib
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,6 +24,7 @@ from cryptography.x509 import ocsp
 
 from minitls.certificates.credentials import Credential
 from minitls.certificates.faults import PARSE_ERRORS, called, name_of, printable, read_der
+from minitls.data import dataclass, field
 from minitls.errors import Misuse
 
 COARSE = 2.0

@@ -6,11 +6,12 @@ All of them take a nonce of :data:`NONCE_LENGTH` octets and append their tag to 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
+
+from minitls.data import dataclass
 
 NONCE_LENGTH = 12
 """iv_length of RFC 8446 section 5.3: max(8, N_MIN), and N_MIN is 12 for every AEAD here (RFC 5116, 6655, 8439)."""

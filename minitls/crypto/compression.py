@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 
+from minitls.data import dataclass
 from minitls.wire.numbers import CertificateCompressionAlgorithm as Algorithm
 
 

@@ -7,13 +7,13 @@ client takes what a server says if it has 2048 to 8192 bits and may be a safe pr
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from cryptography.utils import CryptographyDeprecationWarning
 
 from minitls.crypto.groups import GROUPS, FiniteField
+from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 
 BITS = range(2048, 8192 + 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 from minitls.crypto.schedule import hash_length, hkdf_expand_label, hkdf_extract
+from minitls.data import dataclass, field
 from minitls.errors import DecodeError, Misuse
 from minitls.wire.codec import Structure, opaque, parse, serialize, structure, uint16, wire
 from minitls.wire.numbers import ProtocolVersion

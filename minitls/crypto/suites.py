@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from minitls.crypto.aead import AEAD, AES_128_CCM, AES_128_CCM_8, AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305
+from minitls.data import dataclass
 from minitls.wire.numbers import CipherSuite
 
 _HASH_LENGTHS = {"sha256": 32, "sha384": 48}

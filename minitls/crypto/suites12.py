@@ -7,7 +7,6 @@ Diffie-Hellman must not be used, and CBC has been attacked in many ways (BEAST, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from minitls.crypto.aead import (
@@ -20,6 +19,7 @@ from minitls.crypto.aead import (
     AES_256_GCM,
     CHACHA20_POLY1305,
 )
+from minitls.data import dataclass
 from minitls.wire.numbers import CipherSuite as S
 
 KeyExchange: TypeAlias = Literal["ECDHE", "DHE", "RSA", "PSK", "ECDHE_PSK"]

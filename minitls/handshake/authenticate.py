@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from minitls.config import ClientConfig, Danger, PeerCertificates, ServerConfig
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.signatures import SCHEMES, signed_content
+from minitls.data import dataclass
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake import delegation, raw_keys
 from minitls.handshake.compression import asked_for, choose_compression, compress, decompress

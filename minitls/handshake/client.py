@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from minitls.config import ClientConfig
 from minitls.crypto.groups import GROUPS, KeyShare
+from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import client13, delegation, early_data, resume13
 from minitls.handshake.compression import asked_for

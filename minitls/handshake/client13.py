@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from minitls.config import ClientConfig
 from minitls.crypto.schedule import EarlySecret, TrafficSecret
 from minitls.crypto.signatures import CLIENT_CONTEXT, SERVER_CONTEXT
 from minitls.crypto.suites import SUITES, Suite
+from minitls.data import replace
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake import early_data
 from minitls.handshake.authenticate import (
@@ -182,7 +182,7 @@ def retry(
         hs.send_change_cipher_spec()
     psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)
     offer_psks(extensions, psks, config.clock())
-    again = dataclasses.replace(offer.hello, extensions=extensions)
+    again = replace(offer.hello, extensions=extensions)
     send_bound(hs, again, psks)
 
     server_hello = yield from expect(ServerHello)

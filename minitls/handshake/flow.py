@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.suites import Suite
+from minitls.data import dataclass, field
 from minitls.handshake.transcript import Transcript
 from minitls.info import ConnectionInfo
 from minitls.record.protection12 import Opening12, Sealing12

@@ -6,7 +6,6 @@ The server decides (RFC 8446 section 4.1.1); :func:`negotiate` asks the same fun
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from minitls.config import ClientConfig, Policy, ServerConfig
@@ -14,6 +13,7 @@ from minitls.crypto.groups import CURVES, GROUPS, FiniteField, Group
 from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES, Suite
 from minitls.crypto.suites12 import SUITES_12, Suite12
+from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible
 from minitls.handshake.raw_keys import X509_ALONE, accepted_types
 from minitls.wire.numbers import CertificateType, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme, name_of

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from typing import Any
 
 from minitls.config import ClientAuth, ClientConfig, Policy, ServerConfig
 from minitls.crypto.psk import KDFS, ExternalPsk, read_imported_identity
 from minitls.crypto.schedule import EarlySecret, hash_length
 from minitls.crypto.suites import SUITES, Suite
+from minitls.data import dataclass
 from minitls.errors import Alert, Misuse, PeerMisbehaved
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.handshake.resume import Remembered, context_of, is_bound_to, open_ticket, recall, remembered

@@ -8,10 +8,10 @@ trust.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minitls.config import ClientConfig, Danger, ServerConfig
+from minitls.data import dataclass
 from minitls.errors import CertificateError, DecodeError
 from minitls.handshake.authenticate import ask_application, verified_path
 from minitls.handshake.flow import Flow, Handshake, resolve

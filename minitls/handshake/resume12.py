@@ -7,11 +7,10 @@ is otherwise now, there is a full handshake, and where the RFC says so an alert.
 
 from __future__ import annotations
 
-import dataclasses
-
 from minitls.config import ClientAuth, ClientConfig, ServerConfig
 from minitls.crypto.prf import MasterSecret
 from minitls.crypto.suites12 import SUITES_12
+from minitls.data import replace
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.handshake.resume import Remembered, context_of, is_bound_to, open_ticket, remembered
@@ -80,7 +79,7 @@ def remember(hs: Handshake, config: ClientConfig, session: Session, ticket: byte
     """Client: keep the session under what the server calls it; without a name of any kind it cannot be asked for."""
     if config.session_store is None or not (ticket or session_id):
         return
-    kept = dataclasses.replace(session, ticket=ticket, session_id=b"" if ticket else session_id)
+    kept = replace(session, ticket=ticket, session_id=b"" if ticket else session_id)
     yield from resolve(config.session_store.put, hs.info.session_key, kept)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Set
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minitls.config import ClientAuth, Danger, ServerConfig
@@ -12,6 +11,7 @@ from minitls.crypto.groups import Group
 from minitls.crypto.schedule import EarlySecret
 from minitls.crypto.signatures import CLIENT_CONTEXT, SERVER_CONTEXT
 from minitls.crypto.suites import Suite
+from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import delegation, early_data
 from minitls.handshake.authenticate import (

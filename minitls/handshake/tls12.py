@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from cryptography.exceptions import InvalidSignature
@@ -13,6 +12,7 @@ from minitls.config import ClientConfig, ServerConfig
 from minitls.crypto.prf import MasterSecret
 from minitls.crypto.signatures import SCHEMES_12
 from minitls.crypto.suites12 import Suite12
+from minitls.data import dataclass
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake.authenticate import PeerKey
 from minitls.handshake.flow import Flow, Handshake, expect

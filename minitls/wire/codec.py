@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast, dataclass_transform
 
+from minitls.data import dataclass, field, fields
 from minitls.errors import Alert, DecodeError, PeerMisbehaved
 
 T = TypeVar("T")
