@@ -7,7 +7,6 @@ what one side brings to its handshakes.  Callables may be sync or async.  What i
 
 from __future__ import annotations
 
-import difflib
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -65,6 +64,8 @@ def lookup(registry: type[E], supported: Iterable[int], what: str, name: Name) -
         found = [member for key, member in names.items() if key.lower() == wanted]
     if found:
         return found[0]
+    import difflib  # for who made a mistake, and nobody else
+
     shown = f"0x{name:04x}" if isinstance(name, int) else repr(name)
     near = difflib.get_close_matches(str(name).lower(), [key.lower() for key in names], 1)
     guess = next((key for key in names if near and key.lower() == near[0]), None)

@@ -15,11 +15,11 @@ Rules that hold here and nowhere else:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from minitls.config import ClientConfig, ServerConfig
+from minitls.data import replace
 from minitls.errors import Alert, AlertLevel, AlertReceived, DecodeError, Misuse, PeerMisbehaved, TLSError, TruncationError
 from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, client_answered
 from minitls.handshake.after import may_come
@@ -366,7 +366,7 @@ class Connection:
         """Start a post-handshake authentication, which goes on from the handshake's transcript (RFC 8446 section 4.4.1)."""
         assert self._transcript is not None
         config: Any = self._config
-        info, transcript = copy.copy(self.info), self._transcript.copy()
+        info, transcript = replace(self.info), self._transcript.copy()
         self._post = Driver(flow, config, info, self._records, self._framing, self._output, b"", self._offload, transcript)
         return self._post
 

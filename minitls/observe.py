@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeAlias
 
 from minitls.data import dataclass
@@ -101,7 +100,7 @@ _file_lock = threading.Lock()
 
 def key_log_to(path: str | os.PathLike[str]) -> KeyLog:
     """A key log that appends to a file as RFC 9850 says (SSLKEYLOGFILE), which Wireshark reads; its owner alone may read it."""
-    file = Path(path)
+    file = os.fspath(path)
 
     def write(line: str) -> None:
         with _file_lock, open(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as out:

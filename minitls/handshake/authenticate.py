@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +130,8 @@ def verified_path(
     config: ClientConfig | ServerConfig, chain: tuple[bytes, ...], server_name: str | None
 ) -> Flow[tuple[bytes, ...]]:
     """The path from the leaf up to whom we trust, by all that the configuration says of paths.  Raises CertificateError."""
+    from datetime import UTC, datetime  # late, like X.509, which brings it
+
     from minitls.certificates.trust import TrustStore
 
     raw_keys.check_certificates_wanted(config, chain)
@@ -168,6 +169,8 @@ def check_staples(hs: Handshake, config: ClientConfig) -> None:
     """What came beside the server's certificate, or did not (RFC 6066 section 8, RFC 6962, RFC 7633).  Raises CertificateError."""
     info = hs.info
     if info.verified_chain and (config.request_staples or config.logs is not None):
+        from datetime import UTC, datetime
+
         from minitls.certificates.beside import check_beside
 
         at, response = datetime.fromtimestamp(config.clock(), UTC), info.ocsp_response if config.request_staples else None
