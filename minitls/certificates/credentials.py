@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minitls.certificates.faults import PARSE_ERRORS, called, name_of, printable, quietly, read_der, read_pem
 from minitls.certificates.names import matches
@@ -119,7 +118,7 @@ class Credential:
 
         Raises Misuse, which names the file, and OSError.
         """
-        data, key_data = Path(cert).read_bytes(), None if key is None else Path(key).read_bytes()
+        data, key_data = read_file(cert), None if key is None else read_file(key)
         return cls.from_bytes(data, key_data, password, where=str(cert), where_key=None if key is None else str(key))
 
     @classmethod
@@ -155,6 +154,8 @@ class Credential:
 
     @classmethod
     def _from_pkcs12(cls, data: bytes, password: bytes | str | None, what: str) -> Credential:
+        from cryptography.hazmat.primitives.serialization import pkcs12  # late: few have such a file
+
         try:
             with quietly():
                 bundle = pkcs12.load_pkcs12(data, _encoded(password))
@@ -294,6 +295,11 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
 
 def _encoded(password: bytes | str | None) -> bytes | None:
     return password.encode() if isinstance(password, str) else password
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    with open(path, "rb") as file:  # pathlib takes a millisecond to import, for the same
+        return file.read()
 
 
 def load_chain(pem: bytes, where: str = "this") -> list[x509.Certificate]:

@@ -20,7 +20,7 @@ from minitls.wire.numbers import SignatureScheme
 AnyPublicKey: TypeAlias = bytes | PublicKeyTypes
 """DER, PEM, or an object of pyca/cryptography."""
 
-_PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----", re.DOTALL)
+_PEM = rb"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----"
 RSASSA_PSS = bytes.fromhex("06092a864886f70d01010a")
 """The DER of the object identifier id-RSASSA-PSS."""
 
@@ -76,7 +76,7 @@ def as_spki(key: AnyPublicKey) -> bytes:
     try:
         if not isinstance(key, bytes):
             return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        block = _PEM.search(key)
+        block = re.search(_PEM, key, re.DOTALL)
         der = binascii.a2b_base64(block[1]) if block else key
         load_der_public_key(der)
     except (AttributeError, *PARSE_ERRORS) as error:

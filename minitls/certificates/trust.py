@@ -9,14 +9,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from minitls.certificates.credentials import load_chain
+from minitls.certificates.credentials import load_chain, read_file
 from minitls.certificates.faults import PARSE_ERRORS, read_der, read_pem
 from minitls.certificates.names import normalise
 from minitls.certificates.verify import as_der, verify_chain
@@ -77,7 +76,7 @@ class TrustStore:
     @classmethod
     def from_files(cls, *paths: str | os.PathLike[str]) -> TrustStore:
         """From PEM files.  Raises Misuse, which names the file, and OSError."""
-        return cls.from_certificates(c for path in paths for c in load_chain(Path(path).read_bytes(), str(path)))
+        return cls.from_certificates(c for path in paths for c in load_chain(read_file(path), str(path)))
 
     @classmethod
     def from_pem(cls, pem: bytes) -> TrustStore:
@@ -142,12 +141,13 @@ def _read_system(file: str | None, folders: str | None) -> list[x509.Certificate
     else:
         bundles, places = [defaults.cafile or "", *BUNDLES], [defaults.capath or ""]
     bundles, places = list(filter(None, bundles)), list(filter(None, places))
-    bundle = next((Path(path) for path in bundles if Path(path).is_file()), None)
-    found = list(load_each(bundle.read_bytes())) if bundle is not None else []
+    bundle = next(filter(os.path.isfile, bundles), None)
+    found = list(load_each(read_file(bundle))) if bundle is not None else []
     if folders or not found:  # a system's folder has what its bundle has, once more
-        for place in map(Path, places):
-            for entry in sorted(place.iterdir()) if place.is_dir() else ():
-                found += load_each(entry.read_bytes()) if entry.is_file() else ()
+        for place in filter(os.path.isdir, places):
+            for entry in sorted(os.listdir(place)):
+                path = os.path.join(place, entry)
+                found += load_each(read_file(path)) if os.path.isfile(path) else ()
     if not found and not (file or folders):
         found += _windows_roots()
     if not found:
