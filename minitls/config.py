@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from enum import Enum, IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
 from minitls.crypto.compression import compressions
 from minitls.crypto.groups import GROUPS
@@ -85,7 +85,8 @@ def _lookup_all(registry: type[E], supported: Iterable[int], what: str, names: I
     return found
 
 
-class Codes(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Codes:
     """A policy's code points.  ``without_psk``: the cipher suites that need no shared key; ``cbc``: whether one is of CBC."""
 
     versions: tuple[int, ...]

@@ -22,11 +22,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
 from cryptography.utils import CryptographyDeprecationWarning
 
+from minitls.data import dataclass
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.wire.numbers import NamedGroup
 
@@ -191,7 +192,8 @@ class FiniteField(Group):
         return key.exchange(field.public_key(y))
 
 
-class _Field(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Field:
     prime: int
     parameters: dh.DHParameters
     public_key: Callable[[int], dh.DHPublicKey]
@@ -220,7 +222,8 @@ def _e(bits: int) -> int:
     return total >> 64
 
 
-class Kem(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Kem:
     """ML-KEM (FIPS 203).  ``share_length``: of an encapsulation key; ``answer_length``: of a ciphertext."""
 
     share_length: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, Generic, TypeVar, cast, dataclass_transform
 
 from minitls.data import dataclass, field, fields
 from minitls.errors import Alert, DecodeError, PeerMisbehaved
@@ -19,7 +19,8 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Structure")
 
 
-class Codec(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[T]):
     read: Callable[[bytes, int, int], tuple[T, int]]
     write: Callable[[T, bytearray], None]
 
@@ -131,7 +132,7 @@ def vector(item: Codec[T], floor: int, ceiling: int) -> Codec[tuple[T, ...]]:
         return cast("Codec[tuple[T, ...]]", _uint16_vector(floor, ceiling))
     size = (ceiling.bit_length() + 7) // 8
     span = _span("vector", floor, ceiling)
-    read_item, write_item = item
+    read_item, write_item = item.read, item.write
 
     def read(buf: bytes, pos: int, end: int) -> tuple[tuple[T, ...], int]:
         pos, stop = span(buf, pos, end)
@@ -156,7 +157,8 @@ def vector(item: Codec[T], floor: int, ceiling: int) -> Codec[tuple[T, ...]]:
 
 def _uint16_vector(floor: int, ceiling: int) -> Codec[tuple[int, ...]]:
     """The commonest vector goes through one C call."""
-    read_body, write_body = opaque(floor, ceiling)
+    body = opaque(floor, ceiling)
+    read_body, write_body = body.read, body.write
 
     def read(buf: bytes, pos: int, end: int) -> tuple[tuple[int, ...], int]:
         raw, after = read_body(buf, pos, end)
