@@ -264,30 +264,16 @@ def wire(codec: Codec[T]) -> T:
 
 
 class Structure:
-    """The base of every ``struct``, so that type checkers know what :func:`structure` adds.
-
-    Comparison and repr are here once, and not written anew for each of them: that is half of the time that importing takes.
-    """
+    """The base of every ``struct``, so that type checkers know what :func:`structure` adds."""
 
     __slots__ = ()
     codec: ClassVar[Codec[Any]]
-    field_names: ClassVar[tuple[str, ...]]
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.field_names)
-
-    __hash__ = None  # type: ignore[assignment]  # they can be changed
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.field_names)})"
 
 
 @dataclass_transform(field_specifiers=(wire,))
 def structure(cls: type[S]) -> type[S]:
     """A ``struct`` of the presentation language: a slotted dataclass, its fields read and written in their order."""
-    made = dataclass(slots=True, eq=False, repr=False)(cls)
+    made = dataclass(slots=True)(cls)
     parts = fields(made)  # type: ignore[arg-type]
     names = [part.name for part in parts]
     reads = [part.metadata["codec"].read for part in parts]
@@ -308,7 +294,6 @@ def structure(cls: type[S]) -> type[S]:
             write_field(getattr(value, name), out)
 
     made.codec = Codec(read, write)
-    made.field_names = tuple(names)
     return made
 
 
