@@ -1,8 +1,8 @@
-"""``dataclass`` without a compiler: the classes that the standard library's makes, in a tenth of its time.
+"""``dataclass``: the classes that the standard library's makes, in a small part of its time.
 
-The standard one writes the source of every class's methods and has it compiled: half a millisecond a class, a third of what
-``import minitls`` took.  Here comparison, repr and the like are written once and go by the names of the fields, and a constructor
-is a closure whose parameters are renamed after them.  To type checkers it is the standard one, and to the functions of
+The standard one writes the source of each of a class's methods and has it compiled: half a millisecond a class, a third of what
+``import minitls`` took.  Here the constructor alone is made so, when the first instance is made; comparison, repr and the like are
+written once, and go by the names of the fields.  To type checkers it is the standard one, and to the functions of
 :mod:`dataclasses` too: ``replace``, ``fields``, ``asdict`` and a subclass's own ``@dataclass`` find what they look for.
 
 Of the standard's options there are ``frozen``, ``slots``, ``kw_only``, ``eq`` and ``repr``; of a field's ``default``,
@@ -11,10 +11,9 @@ Of the standard's options there are ``frozen``, ``slots``, ``kw_only``, ``eq`` a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from itertools import repeat
-from operator import attrgetter, call
+from operator import attrgetter
 from reprlib import recursive_repr
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -102,7 +101,7 @@ def _dataclass(
         if frozen and slots:
             added |= {"__getstate__": _get_state, "__setstate__": _set_state}
         made = _anew(cls, own, added) if slots else _enlarged(cls, own, added)
-        made.__init__ = _constructor(made, fields, frozen, slots)
+        made.__init__ = _constructor(made, fields, frozen)
         return made
 
     return decorate if cls is None else decorate(cls)
@@ -177,7 +176,9 @@ def _set_state(self: Any, state: list[Any]) -> None:
 
 
 class _Standard:
-    """What :mod:`dataclasses` and :mod:`inspect` ask a class for: taken, when they do, from the class that dataclasses makes."""
+    """What :mod:`dataclasses` and :mod:`inspect` ask a class for: taken, when they do, from the class that dataclasses would have
+    made.
+    """
 
     __slots__ = ("name",)
 
@@ -211,169 +212,41 @@ def _standard(ours: _Data) -> type:
     return dataclasses.make_dataclass("Data", fields, **options)
 
 
-# Constructors
-
-
-def _constructor(made: type, fields: Mapping[str, _Field], frozen: bool, slots: bool) -> Callable[..., None]:
-    """Slots are set as if it had been written; one function can do all the others."""
-    names = tuple(fields)
+def _constructor(made: Any, fields: Mapping[str, _Field], frozen: bool) -> Callable[..., None]:
+    """``__init__`` until the first instance is made; then it is written, as there may never be one."""
     optional = [each.default is not _MISSING or each.factory is not None for each in fields.values() if not each.kw_only]
     if optional != sorted(optional):
         raise TypeError(f"{made.__qualname__}: a field without a default follows one that has one")
-    if slots and not hasattr(made, "__post_init__") and not any(each.kw_only or each.factory for each in fields.values()):
-        if len(names) >= len(_SETTING if frozen else _STORING):
-            init = _compiled(made, names, frozen)
-        else:
-            init = _renamed(_SETTING[len(names)](*_setters(made, names)) if frozen else _STORING[len(names)], names)
-        init.__defaults__ = tuple(each.default for each in fields.values() if each.default is not _MISSING)
-    else:
-        init = _general(made, fields, slots)
-    init.__name__, init.__qualname__, init.__module__ = "__init__", f"{made.__qualname__}.__init__", made.__module__
-    return init
-
-
-def _setters(made: type, names: Iterable[str]) -> list[Callable[[Any, Any], None]]:
-    """Through the slots themselves, as a frozen class forbids all other ways."""
-    return [getattr(made, name).__set__ for name in names]
-
-
-def _renamed(template: Any, names: tuple[str, ...]) -> FunctionType:
-    """The template with the fields' names as those of its parameters, and of the attributes that it sets, if it does."""
-    code = template.__code__
-    code = code.replace(co_varnames=("self", *names), co_names=names if code.co_names else ())
-    return FunctionType(code, template.__globals__, closure=template.__closure__)
-
-
-def _compiled(made: type, names: tuple[str, ...], frozen: bool) -> FunctionType:
-    """Few classes have more fields than the templates."""
-    space: dict[str, Any] = {f"set_{name}": setter for name, setter in zip(names, _setters(made, names), strict=True)}
-    line = "\n set_{0}(self, {0})" if frozen else "\n self.{0} = {0}"
-    exec(f"def init(self, {', '.join(names)}):" + "".join(map(line.format, names)), space)
-    return space["init"]  # type: ignore[no-any-return]
-
-
-def _general(made: Any, fields: Mapping[str, _Field], slots: bool) -> FunctionType:
-    positional = tuple(each.name for each in fields.values() if not each.kw_only)
-    defaults = {name: each.default for name, each in fields.items()}
-    factories = {name: each.factory for name, each in fields.items() if each.factory}
-    required = {name for name, default in defaults.items() if default is _MISSING and name not in factories}
-    setters = _setters(made, fields) if slots else []
-    finish = hasattr(made, "__post_init__")
 
     def __init__(self: Any, /, *values: Any, **named: Any) -> None:
-        given = dict(zip(positional, values, strict=False)) | named
-        everything = defaults | given  # in the order of the fields
-        if len(everything) > len(defaults) or len(given) < len(values) + len(named) or not required <= given.keys():
-            made.__signature__.bind(*values, **named)  # raises TypeError, which says what is wrong
-        for name, make in factories.items():
-            if name not in given:
-                everything[name] = make()
-        if slots:
-            any(map(call, setters, repeat(self), everything.values()))  # sets them all: each call gives None
-        else:
-            vars(self).update(everything)
-        if finish:
-            self.__post_init__()
+        made.__init__ = written = _written(made, fields, frozen)
+        written(self, *values, **named)
 
-    return __init__  # type: ignore[return-value]
+    return __init__
 
 
-def _setting_0() -> Any:
-    return _storing_0
-
-
-def _setting_1(a: Any) -> Any:
-    def init(self: Any, v: Any) -> None:
-        a(self, v)
-
+def _written(made: type, fields: Mapping[str, _Field], frozen: bool) -> FunctionType:
+    """``__init__`` as one would write it: the one method that differs from class to class."""
+    space: dict[str, Any] = {"_set": _set, "_MISSING": _MISSING}
+    parameters: dict[bool, list[str]] = {False: ["self"], True: ["*"]}
+    lines = []
+    for name, each in fields.items():
+        value, default = name, ""
+        if each.factory is not None:
+            space[f"_make_{name}"], default = each.factory, "=_MISSING"
+            value = f"_make_{name}() if {name} is _MISSING else {name}"
+        elif each.default is not _MISSING:
+            space[f"_default_{name}"], default = each.default, f"=_default_{name}"
+        parameters[each.kw_only].append(name + default)
+        lines.append(f" _set(self, {name!r}, {value})" if frozen else f" self.{name} = {value}")
+    if hasattr(made, "__post_init__"):
+        lines.append(" self.__post_init__()")
+    named = parameters[True] if len(parameters[True]) > 1 else []
+    exec("\n".join((f"def __init__({', '.join((*parameters[False], *named))}):", *(lines or [" pass"]))), space)
+    init: FunctionType = space["__init__"]
+    init.__qualname__, init.__module__ = f"{made.__qualname__}.__init__", made.__module__
     return init
 
-
-def _setting_2(a: Any, b: Any) -> Any:
-    def init(self: Any, v: Any, w: Any) -> None:
-        a(self, v)
-        b(self, w)
-
-    return init
-
-
-def _setting_3(a: Any, b: Any, c: Any) -> Any:
-    def init(self: Any, v: Any, w: Any, x: Any) -> None:
-        a(self, v)
-        b(self, w)
-        c(self, x)
-
-    return init
-
-
-def _setting_4(a: Any, b: Any, c: Any, d: Any) -> Any:
-    def init(self: Any, v: Any, w: Any, x: Any, y: Any) -> None:
-        a(self, v)
-        b(self, w)
-        c(self, x)
-        d(self, y)
-
-    return init
-
-
-def _setting_5(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
-    def init(self: Any, v: Any, w: Any, x: Any, y: Any, z: Any) -> None:
-        a(self, v)
-        b(self, w)
-        c(self, x)
-        d(self, y)
-        e(self, z)
-
-    return init
-
-
-_SETTING = (_setting_0, _setting_1, _setting_2, _setting_3, _setting_4, _setting_5)
-"""By how many fields there are."""
-
-
-def _storing_0(self: Any) -> None: ...
-
-
-def _storing_1(self: Any, v: Any) -> None:
-    self.v = v
-
-
-def _storing_2(self: Any, v: Any, w: Any) -> None:
-    self.v = v
-    self.w = w
-
-
-def _storing_3(self: Any, v: Any, w: Any, x: Any) -> None:
-    self.v = v
-    self.w = w
-    self.x = x
-
-
-def _storing_4(self: Any, v: Any, w: Any, x: Any, y: Any) -> None:
-    self.v = v
-    self.w = w
-    self.x = x
-    self.y = y
-
-
-def _storing_5(self: Any, v: Any, w: Any, x: Any, y: Any, z: Any) -> None:
-    self.v = v
-    self.w = w
-    self.x = x
-    self.y = y
-    self.z = z
-
-
-def _storing_6(self: Any, u: Any, v: Any, w: Any, x: Any, y: Any, z: Any) -> None:
-    self.u = u
-    self.v = v
-    self.w = w
-    self.x = x
-    self.y = y
-    self.z = z
-
-
-_STORING = (_storing_0, _storing_1, _storing_2, _storing_3, _storing_4, _storing_5, _storing_6)
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass

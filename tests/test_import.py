@@ -67,9 +67,11 @@ def test_import_minitls_brings_little(light: tuple[set[str], list[str], int]) ->
 
 
 def test_next_to_nothing_is_compiled_or_computed(light: tuple[set[str], list[str], int]) -> None:
-    """Each class of the standard library's dataclasses would compile half a dozen functions."""
+    """Constructors of the few classes that importing makes instances of, such as cipher suites; the standard library's dataclasses
+    would compile half a dozen functions for every class.
+    """
     _, compiled, ours = light
-    assert len(compiled) <= 7
+    assert len(compiled) <= 8
     assert ours <= 4200
 
 
