@@ -16,7 +16,7 @@ import pytest
 
 from minitls.cli import COMMANDS, main
 from minitls.cli.common import CommandError, did_you_mean, words
-from minitls.cli.net import Target, target
+from minitls.cli.reach import Target, target
 from minitls.cli.screen import ASCII, UNICODE, glyphs_for
 from tests.conftest import Pki
 from tests.running import LIMIT, MINITLS, environment, run

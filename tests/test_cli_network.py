@@ -22,7 +22,7 @@ import minitls
 from minitls.cli import main
 from minitls.cli.files import content_type
 from minitls.cli.get import host_header, parts
-from minitls.cli.net import target
+from minitls.cli.reach import target
 from tests.conftest import Pki
 from tests.running import LIMIT, Serving, run, serving
 

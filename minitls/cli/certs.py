@@ -15,8 +15,11 @@ from minitls.cli.common import (
     DEFAULT_TIMEOUT,
     DONE,
     HTTPS,
+    STARTTLS,
     USAGE,
     CommandError,
+    add_proxy_option,
+    add_starttls_option,
     lower,
     reading,
     seconds,
@@ -77,7 +80,9 @@ def add_parser(subparsers: Any) -> None:
     shown.add_argument("--ca", metavar="FILE", action="append", default=[], help="verify by these certificates, not the system's")
     shown.add_argument("--sni", metavar="NAME", help="ask for, and verify, this name")
     shown.add_argument("--timeout", metavar="SECONDS", type=seconds, default=DEFAULT_TIMEOUT, help="give up after (%(default)g)")
-    shown.set_defaults(run=show)
+    add_starttls_option(shown)
+    add_proxy_option(shown)
+    shown.set_defaults(run=show, insecure=False)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -152,13 +157,15 @@ def certificates_in(data: bytes, where: str) -> list[bytes]:
 
 async def _chain_of(args: argparse.Namespace) -> tuple[str, list[bytes]]:
     """The name that was asked for, and what the server of this name sends."""
-    from minitls.cli.net import Session, dial, target
+    from minitls.cli.net import Session, dial
+    from minitls.cli.reach import route, server_name, target
     from minitls.config import ClientConfig, Danger
     from minitls.trace.recording import Recording
 
-    to = target(args.target, HTTPS)
-    name = args.sni or to.host
-    session = Session(to, Recording("client"))
+    to = target(args.target, STARTTLS.get(args.starttls, HTTPS))
+    name = server_name(args, to)
+    assert name is not None  # nobody may do without here
+    session = Session(to, Recording("client"), route(args))
     # It is verified below: what does not convince is to be shown as well.
     config = ClientConfig(verify=Danger.accept_any_certificate, handshake_timeout=args.timeout)
     async with dial(session, config, name, args.timeout):

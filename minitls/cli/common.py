@@ -35,6 +35,8 @@ PIPE_CLOSED = 141
 
 DEFAULT_TIMEOUT = 30.0
 HTTPS = 443
+STARTTLS = {"smtp": 25, "imap": 143, "pop3": 110, "ftp": 21, "ldap": 389, "xmpp": 5222, "postgres": 5432, "mysql": 3306}
+"""The protocols that can go on in TLS, and their ports."""
 REQUIREMENTS = ("verified", "pq", "alpn", "resumed", "early-data")
 
 
@@ -122,9 +124,23 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
         default=(),
         help="exit with 1 unless: pq (post-quantum key exchange), alpn (a protocol was agreed), verified, resumed, early-data",
     )
+    add_proxy_option(group)
     group.add_argument("--psk", metavar="IDENTITY:HEX", type=shared_key, help="a key that the server has, too; of SHA-256")
     group.add_argument("--session", metavar="FILE", help="offer the session in FILE, which is good for one connection")
     group.add_argument("--save-session", metavar="FILE", help="keep the session that the server gives; it holds secrets")
+
+
+def add_proxy_option(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--proxy", metavar="URL", help="go through this HTTP proxy: http[s]://[USER:PASSWORD@]HOST[:PORT]")
+
+
+def add_starttls_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--starttls",
+        metavar="PROTO",
+        choices=STARTTLS,
+        help=f"ask for TLS in the clear first, as mail servers and databases want it: {', '.join(STARTTLS)}",
+    )
 
 
 def words(text: str) -> tuple[str, ...]:

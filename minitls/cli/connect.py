@@ -13,17 +13,20 @@ from minitls.cli.common import (
     DONE,
     HTTPS,
     NOT_MET,
+    STARTTLS,
     USAGE,
     CommandError,
     add_client_options,
     add_connection_options,
     add_output_options,
     add_policy_options,
+    add_starttls_option,
     client_config,
 )
 
 if TYPE_CHECKING:
-    from minitls.cli.net import Session, Target
+    from minitls.cli.net import Session
+    from minitls.cli.reach import Target
     from minitls.cli.screen import Screen, Tone
     from minitls.cli.sessions import Cost, EarlyData, KeptSessions
     from minitls.config import ClientConfig
@@ -40,6 +43,9 @@ examples:
   minitls connect example.com --trace              each message, with what it carried
   minitls connect example.com --json               everything, for programs
   minitls connect localhost:8443 --ca ca.pem       a server of your own
+  minitls connect mail.example.com --starttls smtp a mail server, on its port 25
+  minitls connect example.com --proxy http://proxy.example.com:3128
+  minitls connect unix:/run/app.sock --sni app.example.com
   minitls connect example.com --require pq         exit with 1 if a quantum computer could read it one day
   minitls connect example.com --resume             come back at once, and see what that saves
   minitls connect example.com --resume --early-data request.txt
@@ -54,6 +60,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("target", metavar="HOST[:PORT]", help="a name or an address ([::1]:8443); the port is 443 by default")
     parser.add_argument("-i", "--interactive", action="store_true", help="send stdin, print what comes to stdout")
     parser.add_argument("--summary", action="store_true", help="only the summary, without the story of the handshake")
+    add_starttls_option(parser)
     returning = parser.add_argument_group("coming back")
     returning.add_argument("--resume", action="store_true", help="connect twice, the second time with the session of the first")
     returning.add_argument(
@@ -85,11 +92,11 @@ class Visit:
 
 async def connect(args: argparse.Namespace) -> int:
     """Connect, report, and talk if asked to; once more before that, if there is to be a session."""
-    from minitls.cli.net import target
+    from minitls.cli.reach import target
     from minitls.cli.screen import screen_for
     from minitls.cli.sessions import kept_sessions, read_early_data, save
 
-    to = target(args.target, HTTPS)
+    to = target(args.target, STARTTLS.get(args.starttls, HTTPS))
     screen = screen_for(sys.stderr if args.interactive else sys.stdout)
     early_data = read_early_data(args)
     kept = kept_sessions(args)
@@ -126,6 +133,7 @@ async def visit(
     """One connection.  ``first``: one to compare it with; ``report``: say what came of it, and talk."""
     from minitls.certificates.trust import TrustStore
     from minitls.cli.net import Session, dial
+    from minitls.cli.reach import route, server_name
     from minitls.cli.sessions import Cost, early_data_outcome
     from minitls.trace.recording import Recording
     from minitls.trace.text import TextTrace
@@ -133,14 +141,14 @@ async def visit(
     trace = TextTrace("client", screen.line, width=screen.width, glyphs=screen.glyphs) if args.trace and not args.json else None
     if trace is not None and args.resume:
         screen.text("the second connection" if report else "the first connection")
-    session = Session(to, Recording("client", trace))
-    alpn = ("h2", "http/1.1") if to.port == HTTPS and not args.interactive else ()
+    session = Session(to, Recording("client", trace), route(args))
+    alpn = ("h2", "http/1.1") if to.port == HTTPS and not (args.interactive or args.starttls) else ()
     config = client_config(args, session.recording, kept, alpn=alpn)
     if args.resume and not args.insecure:
         _ = (config.trust or TrustStore.system()).anchors  # read before the clock runs: no server saves us that
     cost, early, failure = None, None, None
     try:
-        async with dial(session, config, args.sni or to.host, args.timeout, early_data=early_data):
+        async with dial(session, config, server_name(args, to), args.timeout, early_data=early_data):
             assert session.info is not None
             cost = Cost.of(session.recording, session.info)
             if early_data:
@@ -204,7 +212,12 @@ def _where(session: Session) -> str:
     from minitls.trace.recording import TcpOpened
 
     opened = session.recording.first(TcpOpened)
-    return f"{session.target}" if opened is None or opened.peer == str(session.target) else f"{session.target} at {opened.peer}"
+    parts = [str(session.target)]
+    if session.route.proxy is not None or session.route.starttls is not None:
+        parts.append(str(session.route))
+    elif opened is not None and opened.peer != parts[0]:
+        parts.append(f"at {opened.peer}")
+    return " ".join(parts)
 
 
 def _why_not(info: ConnectionInfo, config: ClientConfig) -> str:

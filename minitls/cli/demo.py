@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from minitls.cli.common import DONE, USAGE, CommandError, add_output_options, add_policy_options, key_log, policy
 
 if TYPE_CHECKING:
-    from minitls.cli.net import Target
+    from minitls.cli.reach import Target
     from minitls.cli.screen import Screen
     from minitls.cli.sessions import Cost
     from minitls.config import ClientConfig, Policy
@@ -125,7 +125,7 @@ async def play(args: argparse.Namespace, client: Recording, server: Recording) -
     import minitls
     from minitls.aio.streams import StreamReader
     from minitls.certificates.authority import Authority
-    from minitls.cli.net import Target
+    from minitls.cli.reach import Target
     from minitls.wire.numbers import ProtocolVersion
 
     chosen = policy(args)

@@ -24,7 +24,7 @@ from minitls.cli.common import (
     client_config,
     lower,
 )
-from minitls.cli.net import Target, at
+from minitls.cli.reach import Target, at
 
 EXAMPLES = """\
 examples:
@@ -86,7 +86,8 @@ def host_header(to: Target) -> str:
 async def fetch(args: argparse.Namespace) -> int:
     from minitls.cli.connect import check_requirements
     from minitls.cli.http import Get
-    from minitls.cli.net import Session, dial, target
+    from minitls.cli.net import Session, dial
+    from minitls.cli.reach import route, target
     from minitls.cli.screen import screen_for
     from minitls.cli.sessions import kept_sessions, save
     from minitls.trace.recording import Recording
@@ -96,14 +97,15 @@ async def fetch(args: argparse.Namespace) -> int:
     to = target(netloc, HTTPS)
     screen = screen_for(sys.stderr)
     trace = TextTrace("client", screen.line, width=screen.width, glyphs=screen.glyphs) if args.trace else None
-    session = Session(to, Recording("client", trace))
+    way = route(args)
+    session = Session(to, Recording("client", trace), way)
     kept = kept_sessions(args)
     config = client_config(args, session.recording, kept, alpn=("http/1.1",))
     asked = Get(host_header(to), what) if args.early_data else None  # else the name is looked up before anything is said of it
     failure: Exception | None = None
     try:
         if args.resume:
-            before = Session(to, Recording("client"))
+            before = Session(to, Recording("client"), way)
             async with dial(before, dataclasses.replace(config, observer=before.recording), args.sni or to.host, args.timeout):
                 await kept.wait()
         early = b"" if asked is None else asked.request

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import re
-import socket
-import struct
-import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,44 +12,13 @@ from typing import Any, cast
 import minitls
 from minitls.aio.streams import LIMIT, StreamReader
 from minitls.aio.transport import TLSTransport
-from minitls.certificates.names import is_address
-from minitls.cli.common import NOT_CONNECTED, NOT_RESOLVED, TIMEOUT, TLS, USAGE, CommandError, lower
+from minitls.cli.common import TIMEOUT, TLS, CommandError, lower
+from minitls.cli.reach import DIRECT, Route, Target, reach
 from minitls.info import ConnectionInfo
-from minitls.trace.recording import Recording, TcpClosed, TcpOpened, WireSeen
-from minitls.trace.values import safe
+from minitls.trace.recording import Recording, TcpClosed, WireSeen
 
-_TCP_INFO_RTT = 68
-"""Where Linux's ``struct tcp_info`` has tcpi_rtt, microseconds."""
 CLOSING = 1.0
 """Seconds that an end of a connection may take; the transport keeps shorter limits of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Who is to be reached.  ``host``: a name or an address, without brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return at(self.host, self.port)
-
-
-def at(host: str, port: int) -> str:
-    """``example.com:443``, ``[::1]:443``."""
-    return f"[{host}]:{port}" if ":" in host else f"{safe(host)}:{port}"
-
-
-def target(text: str, default_port: int) -> Target:
-    """``HOST``, ``HOST:PORT``, ``[::1]:PORT``, a bare IPv6 address, or a URL of which the rest is ignored.  Raises CommandError."""
-    authority = re.split(r"[/?#]", text.partition("://")[2], maxsplit=1)[0].rpartition("@")[2] if "://" in text else text
-    if authority.count(":") > 1 and not authority.startswith("["):
-        return Target(authority, default_port)  # a bare IPv6 address: its colons are its own
-    match = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]+)(?::([0-9]+))?", authority)
-    port = int(match[2]) if match and match[2] else default_port
-    if match is None or not 0 < port < 2**16:
-        raise CommandError(USAGE, f"{safe(text)!r} is no HOST:PORT", "such as example.com, example.com:8443 or [::1]:8443")
-    return Target(match[1].strip("[]"), port)
 
 
 class Tap(asyncio.Transport, asyncio.BufferedProtocol):
@@ -182,6 +146,7 @@ class Session:
 
     target: Target
     recording: Recording
+    route: Route = DIRECT
     info: ConnectionInfo | None = None
     reader: StreamReader | None = None
     writer: asyncio.StreamWriter | None = None
@@ -194,7 +159,12 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def dial(
-    session: Session, config: minitls.ClientConfig, server_hostname: str | None, timeout: float, *, early_data: bytes = b""
+    session: Session,
+    config: minitls.ClientConfig,
+    server_hostname: str | None,
+    timeout: float,
+    *,
+    early_data: bytes = b"",
 ) -> AsyncIterator[None]:
     """Connect ``session``; on leaving, close it and see it closed.
 
@@ -202,27 +172,20 @@ async def dial(
     Raises CommandError where the name or TCP fails or time is up, and TLS's errors as they are.
     """
     limit = asyncio.timeout(timeout)
-    phase = "no answer to the name"
+    undone = ""
+
+    def doing(what: str) -> None:
+        nonlocal undone
+        undone = what
+
     try:
         async with limit:
-            began = time.perf_counter()
-            addresses = await _resolve(session.target)
-            resolved = time.perf_counter()
-            phase = "no connection to"
-            sock = await _connect(session.target, addresses)
-            opened = TcpOpened(
-                at=time.time(),
-                local=at(*sock.getsockname()[:2]),
-                peer=at(*sock.getpeername()[:2]),
-                resolving=None if is_address(session.target.host) else resolved - began,
-                connecting=time.perf_counter() - resolved,
-                round_trip=round_trip(sock),
-            )
-            phase = "no handshake with"
             loop = asyncio.get_running_loop()
-            session.tap = tap = Tap(session.recording)
-            await loop.create_connection(lambda: tap, sock=sock)
+            tap = Tap(session.recording)
+            opened = await reach(session.target, session.route, tap, doing)
+            session.tap = tap
             session.recording(opened)
+            doing(f"no handshake with {session.target}")
             reader = StreamReader(limit=LIMIT, loop=loop)
             protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
             try:
@@ -244,7 +207,7 @@ async def dial(
     except TimeoutError:
         if not limit.expired():
             raise
-        raise CommandError(TIMEOUT, f"{phase} {session.target} within {timeout:g} s") from None
+        raise CommandError(TIMEOUT, f"{undone} within {timeout:g} s") from None
     except ConnectionError as error:
         if session.reader is not None and session.reader.exception() is not error:
             raise  # another connection's, or a pipe's
@@ -268,46 +231,3 @@ async def _within(limit: float, event: asyncio.Event) -> bool:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), limit)
     return event.is_set()
-
-
-async def _resolve(target: Target) -> list[tuple[Any, ...]]:
-    loop = asyncio.get_running_loop()
-    try:
-        return list(await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
-    except socket.gaierror as error:
-        raise CommandError(NOT_RESOLVED, f"the name {safe(target.host)} was not found: {lower(error.strerror)}") from None
-    except UnicodeError as error:
-        raise CommandError(NOT_RESOLVED, f"{safe(target.host)!r} can be no host name: {error}") from None
-
-
-async def _connect(target: Target, addresses: list[tuple[Any, ...]]) -> socket.socket:
-    """One address after the other."""
-    loop = asyncio.get_running_loop()
-    problems: dict[str, None] = {}
-    for family, kind, number, _, address in addresses:
-        sock = socket.socket(family, kind, number)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            problems[lower(os.strerror(error.errno)) if error.errno else str(error)] = None
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise CommandError(NOT_CONNECTED, f"no connection to {target}: {', '.join(problems) or 'it has no address'}")
-
-
-def round_trip(sock: socket.socket) -> float | None:
-    """Seconds from here to the peer and back, as the kernel has measured; None where it does not say."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
-    except OSError:
-        return None
-    microseconds: int = struct.unpack_from("=I", state, _TCP_INFO_RTT)[0]
-    return microseconds / 1e6 or None

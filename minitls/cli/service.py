@@ -93,7 +93,7 @@ class Service:
 
     async def run(self) -> int:
         """Serve until SIGTERM (0) or SIGINT (130)."""
-        from minitls.cli.net import at
+        from minitls.cli.reach import at
 
         loop = asyncio.get_running_loop()
         self._stop = loop.create_future()
@@ -165,7 +165,7 @@ class Service:
         """Handshake, application, goodbye; what the peer does wrong is one line in the log."""
         import minitls
         from minitls.aio.streams import LIMIT, StreamReader
-        from minitls.cli.net import at
+        from minitls.cli.reach import at
         from minitls.trace.values import safe
 
         who = at(*(transport.get_extra_info("peername") or ("unknown", 0))[:2])
@@ -199,7 +199,7 @@ class Service:
         """A recording of this connection and the configuration that makes it; none where nobody will look."""
         if not (self._args.www or self._args.trace or self._args.json):
             return None, self._config
-        from minitls.cli.net import at, round_trip
+        from minitls.cli.reach import at, round_trip
         from minitls.trace.recording import Recording, TcpOpened
 
         recording = Recording("server")

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, TypeAlias, cast
 
 from minitls.cli.common import DONE, INTERRUPTED, NOT_CONNECTED, PIPE_CLOSED, USAGE, CommandError
-from minitls.cli.net import at
+from minitls.cli.reach import at
 from minitls.cli.serve import configure
 from minitls.cli.service import GOODBYE, GRACE, Service, cannot_listen, listen_address, tell
 from minitls.errors import Misuse
