@@ -105,7 +105,8 @@ def test_folders(get: Callable[..., tuple[int, bytes]], capsys: pytest.CaptureFi
     assert "%3Cscript%3E.txt" in odd
     assert "<script" not in odd
     assert get("/sub/deeper/%3Cscript%3E.txt") == (0, b"odd name")
-    assert get("/sub")[0] == 0
+    assert get("/sub") == (0, b"<p>the index")
+    assert get("/sub", "--max-redirects", "0")[0] == 0
     assert "HTTP 301" in capsys.readouterr().err
 
 

@@ -30,15 +30,24 @@ def listening(handler: Handler, path: str | None = None) -> Iterator[int]:
     loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     port: list[int] = []
 
+    tasks: set[Any] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())  # asyncio's protocol keeps it, and will be another's once TLS begins
+        await handler(reader, writer)
+
     async def serve() -> None:
-        server = await (asyncio.start_unix_server(handler, path) if path else asyncio.start_server(handler, "127.0.0.1", 0))
+        server = await (asyncio.start_unix_server(handle, path) if path else asyncio.start_server(handle, "127.0.0.1", 0))
         name = server.sockets[0].getsockname()
         port.append(0 if path else name[1])
         ready.set()
         await ended.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0)  # closed transports say so in the next turn
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
@@ -54,11 +63,15 @@ def listening(handler: Handler, path: str | None = None) -> Iterator[int]:
 async def go_on_in_tls(pki: Pki, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """The server's side of the upgrade, to its end."""
     protocol = writer.transport.get_protocol()
+    early = bytes(reader._buffer)  # type: ignore[attr-defined]  # MySQL's client does not wait for a go-ahead
+    reader._buffer.clear()  # type: ignore[attr-defined]
     try:
-        transport = await minitls.start_tls(writer.transport, protocol, pki.server_config())  # type: ignore[arg-type]
+        transport = await minitls.start_tls(writer.transport, protocol, pki.server_config(), buffered=early)  # type: ignore[arg-type]
         await reader.read()
         transport.close()
     except (OSError, minitls.TLSError):
+        pass  # a client that goes away is its own business
+    finally:
         writer.close()
 
 
@@ -123,8 +136,10 @@ def playing(script: Script, pki: Pki | None, *, slowly: bool = False) -> Handler
                 writer.write(piece)
                 await asyncio.sleep(0)
         if pki is None:
-            await reader.read()
-            writer.close()
+            try:
+                await reader.read()
+            finally:
+                writer.close()
         else:
             await go_on_in_tls(pki, reader, writer)
 

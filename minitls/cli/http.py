@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, BinaryIO
@@ -100,20 +101,21 @@ async def serve_http(
 async def _read_request(connection: h11.Connection, reader: asyncio.StreamReader, idle: float) -> Request | None:
     """The next request, its body read and dropped; None when there is none to come."""
     request, dropped = None, 0
-    async for event in _events(connection, reader, idle):
-        if isinstance(event, h11.Request):
-            version = event.http_version.decode("ascii")
-            request = Request(event.method.decode("ascii"), event.target.decode("ascii", "backslashreplace"), version)
-        elif isinstance(event, h11.Data):
-            dropped += len(event.data)
-            if dropped > MAX_BODY:
-                raise h11.RemoteProtocolError("the body is too long", error_status_hint=413)
-        elif isinstance(event, h11.EndOfMessage):
-            return request
+    async with aclosing(_events(connection, reader, idle)) as events:
+        async for event in events:
+            if isinstance(event, h11.Request):
+                version = event.http_version.decode("ascii")
+                request = Request(event.method.decode("ascii"), event.target.decode("ascii", "backslashreplace"), version)
+            elif isinstance(event, h11.Data):
+                dropped += len(event.data)
+                if dropped > MAX_BODY:
+                    raise h11.RemoteProtocolError("the body is too long", error_status_hint=413)
+            elif isinstance(event, h11.EndOfMessage):
+                return request
     return None
 
 
-async def _events(connection: h11.Connection, reader: asyncio.StreamReader, idle: float) -> AsyncIterator[Any]:
+async def _events(connection: h11.Connection, reader: asyncio.StreamReader, idle: float) -> AsyncGenerator[Any, None]:
     """What the peer says, event by event, up to the end of its message or of the connection."""
     while True:
         event = connection.next_event()
@@ -167,15 +169,31 @@ def _pieces(reply: Reply) -> Iterable[bytes]:
         yield piece
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What an answer begins with.  ``headers``: by their names in lower case, the last of each."""
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+
+    def number(self, header: str) -> int | None:
+        """Content-Length and the like."""
+        value = self.headers.get(header, "")
+        return int(value) if value.isascii() and value.isdigit() else None
+
+
 class Get:
     """One GET.  ``request``: its bytes, for the connection, or to go before it as early data: a GET does no harm twice.
 
-    Raises CommandError for what HTTP cannot ask for.
+    ``first``: the first byte that is wanted (RFC 9110 section 14).  Raises CommandError for what HTTP cannot ask for.
     """
 
-    def __init__(self, host: str, target: str) -> None:
+    def __init__(self, host: str, target: str, first: int = 0) -> None:
         self._connection = connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         headers = {"host": host, "user-agent": "minitls", "accept": "*/*", "connection": "close"}
+        if first:
+            headers["range"] = f"bytes={first}-"
         try:
             request = connection.send(h11.Request(method="GET", target=target, headers=_encoded(headers)))
             end = connection.send(h11.EndOfMessage())
@@ -184,22 +202,24 @@ class Get:
         self.request: bytes = (request or b"") + (end or b"")
 
     async def answer(
-        self, reader: asyncio.StreamReader, answered: Callable[[int, str], Callable[[bytes], Any]], timeout: float
+        self, reader: asyncio.StreamReader, answered: Callable[[Head], Callable[[bytes], Any]], timeout: float
     ) -> None:
-        """``answered``: told status and reason, gives what takes the body's pieces.
+        """``answered``: told what the answer begins with, gives what takes the body's pieces.
 
         Raises CommandError for an answer that is not HTTP, or not whole, and where nothing comes for ``timeout`` seconds.
         """
         take: Callable[[bytes], Any] | None = None
         whole = False
         try:
-            async for event in _events(self._connection, reader, timeout):
-                if isinstance(event, h11.Response):
-                    take = answered(event.status_code, event.reason.decode("latin-1"))
-                elif isinstance(event, h11.Data) and take is not None:
-                    take(bytes(event.data))
-                elif isinstance(event, h11.EndOfMessage):
-                    whole = True
+            async with aclosing(_events(self._connection, reader, timeout)) as events:
+                async for event in events:
+                    if isinstance(event, h11.Response):
+                        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in event.headers}
+                        take = answered(Head(event.status_code, event.reason.decode("latin-1"), headers))
+                    elif isinstance(event, h11.Data) and take is not None:
+                        take(bytes(event.data))
+                    elif isinstance(event, h11.EndOfMessage):
+                        whole = True
         except h11.RemoteProtocolError as error:
             what = "the answer is not whole" if take is not None else "the server does not answer in HTTP/1.1"
             raise CommandError(TLS, f"{what}: {error}") from None
