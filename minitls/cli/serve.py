@@ -1,4 +1,4 @@
-"""``minitls serve``: HTTPS files, a page that shows visitors their own handshake, or an echo."""
+"""``minitls serve``: HTTPS files, a page that shows visitors their own handshake, an echo, or TLS in front of another service."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ examples:
   minitls serve --www --dev                            show visitors their own handshake
   minitls serve public --cert chain.pem --key key.pem --listen 0.0.0.0:443
   minitls serve --echo --dev --listen 127.0.0.1:0      a port that is free; it is told on stderr
+  minitls serve --dev --proxy-to localhost:8000        TLS for a server that has none
   minitls serve --dev --workers 4                      four processes; tickets of one are good at all
   openssl s_client -connect localhost:8443 -crlf       then: GET / HTTP/1.0, and an empty line
 
@@ -52,12 +53,18 @@ Hidden files and files with a private key in them are not served.  SIGTERM stops
 
 
 def add_parser(subparsers: Any) -> None:
-    about = "Serve files over HTTPS; or a page about the visitor's handshake; or an echo."
+    about = "Serve files over HTTPS; or a page about the visitor's handshake; or an echo; or be the TLS of another service."
     parser = subparsers.add_parser("serve", description=about, epilog=EXAMPLES)
     what = parser.add_argument_group("what is served")
     what.add_argument("folder", metavar="DIR", nargs="?", help="the files in this folder (by default, in this one)")
     what.add_argument("--www", action="store_true", help="a page that shows visitors their own handshake")
     what.add_argument("--echo", action="store_true", help="what comes goes back")
+    what.add_argument(
+        "--proxy-to", metavar="HOST:PORT", help="what comes out of TLS goes on to this service, by TCP; also unix:PATH"
+    )
+    what.add_argument(
+        "--proxy-protocol", metavar="1|2", type=int, choices=(1, 2), default=0, help="tell that service first who the client is"
+    )
     where = parser.add_argument_group("who and where")
     where.add_argument(
         "--listen", metavar="ADDR:PORT", default=DEFAULT_LISTEN, help="(%(default)s); port 0: any; :PORT: everywhere"
@@ -97,8 +104,12 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if sum((args.www, args.echo, args.folder is not None)) > 1:
-        raise CommandError(USAGE, "DIR, --www and --echo exclude each other")
+    if sum((args.www, args.echo, args.proxy_to is not None, args.folder is not None)) > 1:
+        raise CommandError(USAGE, "DIR, --www, --echo and --proxy-to exclude each other")
+    if args.proxy_protocol and args.proxy_to is None:
+        raise CommandError(USAGE, "--proxy-protocol needs --proxy-to: whom would we tell?")
+    if args.proxy_to is not None:
+        check_forwarding(args)
     if args.dev and args.cert:
         raise CommandError(USAGE, "--dev and --cert exclude each other")
     if not (args.dev or args.cert or args.psk):
@@ -107,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     if args.request_client_cert and not args.client_ca:
         raise CommandError(USAGE, "--request-client-cert needs --client-ca FILE: whose client certificates are believed?")
     root = Path(args.folder or ".").resolve()
-    if not (args.www or args.echo or root.is_dir()):
+    if not (args.www or args.echo or args.proxy_to or root.is_dir()):
         raise CommandError(USAGE, f"{args.folder} is no folder")
     with contextlib.ExitStack() as cleanup:
         if args.workers == 1:
@@ -115,6 +126,15 @@ def run(args: argparse.Namespace) -> int:
         from minitls.cli import workers
 
         return workers.run(args, root, cleanup)
+
+
+def check_forwarding(args: argparse.Namespace) -> None:
+    """Raises CommandError for a service that cannot be, and for 0-RTT data, which the one behind could not tell from fresh data."""
+    from minitls.cli.reach import target
+
+    target(args.proxy_to, 0)
+    if args.early_data is not None:
+        raise CommandError(USAGE, "--early-data and --proxy-to exclude each other: the service could not tell what may be a replay")
 
 
 def configure(args: argparse.Namespace, cleanup: contextlib.ExitStack, replay: ParentReplay | None = None) -> ServerConfig:
@@ -132,7 +152,7 @@ def configure(args: argparse.Namespace, cleanup: contextlib.ExitStack, replay: P
         client_auth=asked if args.client_ca else ClientAuth.none,
         trust=trust(args.client_ca),
         policy=policy(args),
-        alpn=args.alpn or (() if args.echo else ("http/1.1",)),
+        alpn=args.alpn or (() if args.echo or args.proxy_to else ("http/1.1",)),
         key_log=key_log(args),
         handshake_timeout=args.timeout,
         psk=keys.get if keys else None,

@@ -233,6 +233,9 @@ class Service:
             size = await self._echo(reader, writer)
             tell(f"{who} echo {size:,} bytes {agreed}")
             return
+        if self._args.proxy_to:
+            await self._forward(reader, writer, who, agreed)
+            return
         from minitls.cli.http import serve_http
         from minitls.trace.values import safe
 
@@ -247,6 +250,23 @@ class Service:
                 task.cancel()  # that was the last one
 
         await serve_http(reader, writer, self._answering(info, recording), log, idle=self._args.timeout, busy=busy)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, who: str, agreed: str) -> None:
+        from minitls.cli.forward import forward, preamble
+        from minitls.cli.reach import target
+
+        to = target(self._args.proxy_to, 0)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[task] = True  # what is going on may come to its end when we are told to stop
+        first = preamble(self._args.proxy_protocol, writer.transport, writer.get_extra_info("tls"))
+        try:
+            came, went = await forward(reader, writer, to, first)
+        except CommandError as error:
+            tell(f"{who} {error} {agreed}")
+            cast("asyncio.Transport", writer.transport).abort()
+            return
+        tell(f"{who} to {to} {came:,} bytes there, {went:,} back {agreed}")
 
     def _answering(self, info: ConnectionInfo, recording: Recording | None) -> Callable[[Request], Reply]:
         """Who answers the requests of this connection."""
