@@ -528,3 +528,44 @@ def test_dev_takes_the_ca_of_certs_make(folder: Path, tmp_path: Path) -> None:
 def test_a_port_that_is_taken(files: Serving, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--dev", "--listen", f"127.0.0.1:{files.port}"]) == 7
     assert "address already in use" in capsys.readouterr().err
+
+
+# certificates that are replaced ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_reads_the_certificates_again(workers: str, pki: Pki, tmp_path: Path) -> None:
+    """At once, though neither their times nor their sizes tell; a bad one is told, and the old one stays."""
+    (tmp_path / "ca.pem").write_bytes(pki.authority.root_pem())
+    first, second = (pki.authority.issue("localhost") for _ in range(2))
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def install(chain: bytes, private: bytes) -> None:
+        for path, data in ((cert, chain), (key, private)):
+            path.write_bytes(data)
+            os.utime(path, (1, 1))
+
+    def shown() -> str:
+        done = run("connect", server.address, "--ca", str(tmp_path / "ca.pem"), "--json")
+        serial: str = json.loads(done.stdout)["peer_chain"][0]["sha256"]
+        return serial
+
+    install(first.chain_pem(), first.key_pem())
+    with serving("--echo", "--cert", str(cert), "--key", str(key), "--workers", workers, cwd=tmp_path) as server:
+        before = shown()
+        install(second.chain_pem(), second.key_pem())
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("SIGHUP: the certificates were read again")
+        after = {shown() for _ in range(3 * int(workers))}
+        assert before not in after or workers != "1"
+        install(first.chain_pem(), b"no key")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("SIGHUP: .*the old certificate stays")
+        assert shown() in after
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_sighup_without_files(files: Serving) -> None:
+    files.process.send_signal(signal.SIGHUP)
+    files.wait_for("SIGHUP: this certificate is in no file")

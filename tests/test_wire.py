@@ -362,6 +362,24 @@ CHROME = {
 }
 
 
+def test_ja3() -> None:
+    """The example of JA3's own description: 769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0."""
+    extensions = {
+        ExtensionType.server_name: (declared.ServerName(0, b"example.com"),),
+        ExtensionType.supported_groups: (23, 24, 25),
+        ExtensionType.ec_point_formats: (0,),
+    }
+    suites = (47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4)
+    hello = ClientHello(0x0301, bytes(32), b"", suites, b"\0", Extensions(extensions))
+    assert hello.ja3 == "ada70206e40642a3e4461f35503241d5"
+    hello.cipher_suites = (0x0A0A, *suites)
+    hello.extensions = Extensions({0x1A1A: b"", **extensions})
+    assert hello.ja3 == "ada70206e40642a3e4461f35503241d5"  # GREASE does not count
+    assert ClientHello(0x0301, bytes(32), b"", (4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99), b"\0", Extensions()).ja3 == (
+        "de350869b8c85de67a350c8d186f11e6"
+    )
+
+
 def test_ja4() -> None:
     """The example in JA4's technical description."""
     suites = "1a1a,1301,1302,1303,c02b,c02f,c02c,c030,cca9,cca8,c013,c014,009c,009d,002f,0035"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from importlib import resources
 
 from minitls.cli.dictionary import by_code
+from minitls.crypto.groups import GROUPS
+from minitls.crypto.signatures import SCHEMES
+from minitls.crypto.suites import SUITES
+from minitls.crypto.suites12 import SUITES_12
 from minitls.info import ConnectionInfo
 from minitls.trace.figure import figure
 from minitls.trace.json import connection
@@ -81,6 +85,7 @@ def _agreed(recording: Recording, info: ConnectionInfo) -> list[tuple[str, str]]
         ("protocol inside (ALPN)", info.alpn_protocol or "none agreed"),
         ("your certificate", "shown" if info.peer_chain else "none"),
         ("JA4, the kind of client", info.client_hello.ja4),
+        ("JA3, its older form", info.client_hello.ja3),
     ]
     if opened is not None:
         trip = "" if opened.round_trip is None else f", {milliseconds(opened.round_trip)} there and back"
@@ -117,7 +122,21 @@ def _offered(info: ConnectionInfo) -> list[tuple[str, str]]:
             ", ".join(protocols(extensions.get(ExtensionType.application_layer_protocol_negotiation, ()))) or "none",
         ),
         ("extensions", ", ".join(name_of(ExtensionType, kind) for kind in extensions)),
+        ("of all this, we do not have", ", ".join(_not_ours(info)) or "nothing is missing"),
     ]
+
+
+def _not_ours(info: ConnectionInfo) -> Iterator[str]:
+    """What a visitor offers and nobody here can speak."""
+    hello = info.client_hello
+    groups = hello.extensions.get(ExtensionType.supported_groups, ())
+    schemes = hello.extensions.get(ExtensionType.signature_algorithms, ())
+    ours = {NamedGroup: (groups, GROUPS), SignatureScheme: (schemes, SCHEMES)}
+    yield from (
+        _suite(code) for code in hello.cipher_suites if code not in SUITES and code not in SUITES_12 and not is_grease(code)
+    )
+    for registry, (offered, table) in ours.items():
+        yield from (name_of(registry, code) for code in offered if code not in table and not is_grease(code))
 
 
 def _suite(code: int) -> str:

@@ -48,7 +48,8 @@ examples:
   minitls serve --dev --workers 4                      four processes; tickets of one are good at all
   openssl s_client -connect localhost:8443 -crlf       then: GET / HTTP/1.0, and an empty line
 
-Hidden files and files with a private key in them are not served.  SIGTERM stops it when what is being answered is answered.
+Hidden files and files with a private key in them are not served.  SIGTERM stops it when what is being answered is answered;
+SIGHUP reads --cert and --key again at once, which otherwise happens some time after they have changed.
 """
 
 

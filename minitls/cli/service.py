@@ -92,14 +92,14 @@ class Service:
         self._stop: asyncio.Future[int]
 
     async def run(self) -> int:
-        """Serve until SIGTERM (0) or SIGINT (130)."""
+        """Serve until SIGTERM (0) or SIGINT (130); SIGHUP reads the certificates again."""
         from minitls.cli.reach import at
 
         loop = asyncio.get_running_loop()
         self._stop = loop.create_future()
-        for number, status in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, DONE)):
-            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # Windows, or not the main thread
-                loop.add_signal_handler(number, self._stopped_by, status)
+        self._hear("SIGINT", self._stopped_by, INTERRUPTED)
+        self._hear("SIGTERM", self._stopped_by, DONE)
+        self._hear("SIGHUP", self._reload)
         host, port = listen_address(self._args.listen)
         try:
             server = await loop.create_server(lambda: Accepted(self), host, port)
@@ -113,7 +113,8 @@ class Service:
         """Serve as one of several workers, on sockets that the parent made, until SIGTERM or until the parent is gone."""
         loop = asyncio.get_running_loop()
         self._stop = loop.create_future()
-        loop.add_signal_handler(signal.SIGTERM, self._stopped_by, DONE)
+        self._hear("SIGTERM", self._stopped_by, DONE)
+        self._hear("SIGHUP", self._reload)
         await replay.join(link, functools.partial(self._stopped_by, DONE))
         try:
             servers = [await loop.create_server(lambda: Accepted(self), sock=sock) for sock in listening]
@@ -129,6 +130,27 @@ class Service:
             for server in servers:
                 server.close()
             await self._finish()
+
+    def _hear(self, name: str, heed: Callable[..., None], *args: object) -> None:
+        """A signal, where there is such a thing: Windows has few, and threads other than the main one none."""
+        with contextlib.suppress(AttributeError, NotImplementedError, ValueError, RuntimeError):
+            asyncio.get_running_loop().add_signal_handler(getattr(signal, name), heed, *args)
+
+    def _reload(self) -> None:
+        """SIGHUP: the certificates' files are read again now, whatever their times say."""
+        from minitls.certificates.store import CredentialStore
+        from minitls.errors import Misuse
+
+        store = self._config.select_credential
+        if not isinstance(store, CredentialStore):
+            tell("SIGHUP: this certificate is in no file that could be read again")
+            return
+        try:
+            store.reload()
+        except Misuse as error:
+            tell(f"SIGHUP: {error}")
+        else:
+            tell("SIGHUP: the certificates were read again")
 
     def _stopped_by(self, status: int) -> None:
         if not self._stop.done():

@@ -7,7 +7,7 @@ The parent makes everything once (the certificate, the secret of the ticket keys
 2. A socketpair joins each worker to the parent.  The worker says on it that it accepts, and asks whether 0-RTT data comes for the
    first time (:class:`ParentReplay`); the parent holds the one record (:class:`Answers`).  When the parent dies, by whatever it is,
    the worker reads the end of it and stops.
-3. Only the parent heeds SIGINT, which a terminal sends to all of us; it tells the workers by SIGTERM.
+3. Only the parent heeds SIGINT, which a terminal sends to all of us; it tells the workers by SIGTERM.  SIGHUP it passes on.
 
 Sessions by ID (TLS 1.2 without tickets) are remembered by each worker for itself.
 
@@ -250,6 +250,7 @@ class Supervisor:
             loop.add_signal_handler(signal.SIGINT, self._happened.put_nowait, INTERRUPTED)
             loop.add_signal_handler(signal.SIGTERM, self._happened.put_nowait, DONE)
             loop.add_signal_handler(signal.SIGCHLD, self._reap)
+            loop.add_signal_handler(signal.SIGHUP, self._signal, signal.SIGHUP)
             try:
                 for slot in range(len(self._slots)):
                     self._start(slot, runner)
@@ -270,7 +271,7 @@ class Supervisor:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # or the child would say it once more
         # A signal that comes before the child has forgotten our handlers would go to our loop, through the pipe that it inherits.
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         try:
             pid = os.fork()
             if not pid:
@@ -293,6 +294,7 @@ class Supervisor:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a loop that heeds it: it reads the files anyway
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
             # The parent's ends: while we held one, that worker would not see the parent die.
             for link in (ours, *(other.link for other in self._workers.values())):

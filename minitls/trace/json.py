@@ -93,6 +93,7 @@ def connection(info: ConnectionInfo) -> dict[str, Any]:
         "psk_identity": None if info.psk_identity is None else info.psk_identity.hex(),
         "early_data_accepted": info.early_data_accepted,
         "ech_accepted": info.ech_accepted,
+        "ja3": info.client_hello.ja3 if info.client_hello_raw else None,
         "ja4": info.client_hello.ja4 if info.client_hello_raw else None,
         "handshake_seconds": info.timing.handshake,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import ClassVar
 
 from minitls.wire.codec import Extensions, Structure, opaque, structure, uint8, uint16, vector, wire
@@ -55,6 +56,18 @@ class ClientHello(Message):
         if offered is not None:
             return offered
         return tuple(v for v in reversed(ProtocolVersion) if v <= min(self.legacy_version, ProtocolVersion.TLSv1_2))
+
+    @property
+    def ja3(self) -> str:
+        """The JA3 fingerprint, JA4's forerunner: the MD5 of what is offered, in its order, GREASE left out."""
+
+        def joined(codes: Iterable[int]) -> str:
+            return "-".join(str(code) for code in codes if not is_grease(code))
+
+        groups = self.extensions.get(ExtensionType.supported_groups, ())
+        formats = self.extensions.get(ExtensionType.ec_point_formats, ())
+        parts = (str(self.legacy_version), *map(joined, (self.cipher_suites, self.extensions, groups, formats)))
+        return hashlib.md5(",".join(parts).encode("ascii"), usedforsecurity=False).hexdigest()
 
     @property
     def ja4(self) -> str:
