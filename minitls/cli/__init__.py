@@ -1,4 +1,4 @@
-"""The command: ``minitls demo | connect | get | serve | certs | explain``.
+"""The command: ``minitls demo | connect | get | serve | certs | explain``, and what shells and man want to know of it.
 
 A command's module is imported when it is called, and imports what it needs when it runs.  Each has ``add_parser(subparsers)`` and
 ``run(args) -> int``, the exit status (:mod:`minitls.cli.common` lists them).  Errors arrive here, and leave in one sentence.
@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from minitls.cli.common import (
     CERTIFICATE,
@@ -35,7 +35,13 @@ COMMANDS: Mapping[str, str] = {
     "serve": "HTTPS files; --www: a page that shows visitors their own handshake; --echo",
     "certs": "make a development CA and certificates; show those of a file or a server",
     "explain": "what a number or a name means: alerts, suites, groups, schemes, extensions, messages",
+    "completion": "what bash, zsh, fish and others need to complete all this",
+    "man": "the manual page",
 }
+
+EXIT_STATUS = """\
+exit status: 0 done and verified, 1 a --require not met, 2 usage, 6 name not found, 7 not connected, 28 timeout,
+             33 not continued, 35 TLS failed, 47 too many redirects, 60 certificate not good, 130 interrupted"""
 
 HELP = """\
 usage: minitls COMMAND ...
@@ -49,8 +55,7 @@ TLS 1.3 and 1.2, with a handshake that you can watch.
   minitls serve --www --dev             a server to try it on
   minitls COMMAND --help                the options, with examples
 
-exit status: 0 done and verified, 1 a --require not met, 2 usage, 6 name not found, 7 not connected, 28 timeout,
-             35 TLS failed, 60 certificate not good, 130 interrupted
+{status}
 """
 
 
@@ -81,7 +86,8 @@ def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else "--help"
     if command in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
-        print(HELP.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())), end="")
+        listed = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+        print(HELP.format(commands=listed, status=EXIT_STATUS), end="")
         return DONE if arguments else USAGE
     if command in ("-V", "--version"):
         from minitls import __version__
@@ -92,15 +98,25 @@ def _run(arguments: list[str]) -> int:
         kind = "option" if command.startswith("-") else "command"
         guess = did_you_mean(command, tuple(COMMANDS)) or f"one of {', '.join(COMMANDS)}"
         raise CommandError(USAGE, f"there is no {kind} {command!r}", guess)
-    module = importlib.import_module(f"minitls.cli.{command}")
-    parser = Parser(prog="minitls")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    module.add_parser(subparsers)
+    parser, subparsers = _parser(command)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         subparsers.choices[command].error(f"unrecognized arguments: {' '.join(unknown)}")
-    status: int = module.run(options)
+    status: int = importlib.import_module(f"minitls.cli.{command}").run(options)
     return status
+
+
+def _parser(*commands: str) -> tuple[Parser, Any]:
+    parser = Parser(prog="minitls", description="TLS 1.3 and 1.2, with a handshake that you can watch.")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for command in commands:
+        importlib.import_module(f"minitls.cli.{command}").add_parser(subparsers)
+    return parser, subparsers
+
+
+def whole_parser() -> Parser:
+    """Of all commands, for what is made of their help."""
+    return _parser(*COMMANDS)[0]
 
 
 def outcome(error: Exception) -> tuple[int, list[str]] | None:
@@ -122,7 +138,7 @@ def outcome(error: Exception) -> tuple[int, list[str]] | None:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return USAGE, [f"{where}{lower(error.strerror)}"]
-    if isinstance(error, ImportError) and error.name in ("h11", "rich"):
+    if isinstance(error, ImportError) and error.name in ("h11", "rich", "shtab", "argparse_manpage"):
         return USAGE, [f"this needs {error.name}, which is not installed", "pip install 'minitls[cli]'"]
     return None
 

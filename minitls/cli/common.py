@@ -51,6 +51,13 @@ class CommandError(Exception):
         self.hint = hint
 
 
+class Subcommands(argparse._SubParsersAction):  # type: ignore[type-arg]  # only type checkers know it as generic
+    """argparse's; each command is listed with its description, and so known to shells and to man."""
+
+    def add_parser(self, name: str, **kw: Any) -> Any:
+        return super().add_parser(name, help=kw["description"], **kw)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's, with a guess at what was meant, and examples that keep their lines."""
 
@@ -58,6 +65,7 @@ class Parser(argparse.ArgumentParser):
         kw.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         kw.setdefault("allow_abbrev", False)
         super().__init__(*args, **kw)
+        self.register("action", "parsers", Subcommands)
 
     def error(self, message: str) -> NoReturn:
         raise CommandError(USAGE, message, self._guess(message) or f"see {self.prog} --help")
