@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from minitls.certificates.devpki import LEAF_KINDS, DevPki, authority_in, make_d
 from minitls.cli import main
 from minitls.cli.certs import certificates_in, remarks
 from minitls.cli.common import CERTIFICATE, DONE, NOT_CONNECTED, NOT_RESOLVED, TLS, USAGE
+from minitls.cli.install import NICKNAME, ways
 from tests.chains import DAY, HOST, NOW, Made, ca, leaf, make, sign_with_openssl
 from tests.running import Serving, run, serving
 
@@ -294,3 +299,73 @@ def test_as_a_program(tmp_path: Path) -> None:
 
 def test_statuses_are_apart() -> None:
     assert len({DONE, USAGE, NOT_RESOLVED, NOT_CONNECTED, TLS, CERTIFICATE}) == 6
+
+
+# a CA of one's own --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the user's CA will be."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    return tmp_path / "data" / "minitls" / "ca"
+
+
+def test_the_users_own_ca(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Made when it is asked for, for its owner's eyes only; what it signs lies elsewhere."""
+    assert main(["certs", "install"]) == 0
+    said = capsys.readouterr().out
+    assert "update-ca-certificates" in said or "update-ca-trust" in said
+    assert f"export SSL_CERT_FILE={own}/root.pem" in said
+    assert (own / "intermediate.key").stat().st_mode & 0o077 == 0
+    root = (own / "root.pem").read_bytes()
+    out = tmp_path / "out"
+    assert main(["certs", "make", "--local", "dev.example", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["dev.example.key", "dev.example.pem"]
+    assert (own / "root.pem").read_bytes() == root
+    shown = ["certs", "show", str(out / "dev.example.pem"), "--ca", str(own / "root.pem"), "--sni", "dev.example"]
+    assert main(shown) == 0
+
+
+def test_serve_uses_the_users_own_ca(own: Path, tmp_path: Path) -> None:
+    with serving("--echo", "--dev", cwd=tmp_path, XDG_DATA_HOME=str(own.parents[1])) as server:
+        assert server.ca != str(own / "root.pem")
+    assert main(["certs", "install"]) == 0
+    with serving("--echo", "--dev", cwd=tmp_path, XDG_DATA_HOME=str(own.parents[1])) as server:
+        assert server.ca == str(own / "root.pem")
+
+
+def test_the_ca_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["certs", "install", "--dir", str(tmp_path)]) == USAGE
+    assert "certs make --out" in capsys.readouterr().err
+    assert main(["certs", "make", "--local"]) == USAGE
+    assert main(["certs", "make", "dev.example", "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert main(["certs", "install", "--dir", str(tmp_path)]) == 0
+    assert str(tmp_path / "root.pem") in capsys.readouterr().out
+
+
+def test_how_each_system_trusts() -> None:
+    root = Path("/home/a b/ca/root.pem")
+    mac = [command for way in ways(root, "darwin") for command in (*way.commands, *way.undo)]
+    assert any("security add-trusted-cert" in command and "'/home/a b/ca/root.pem'" in command for command in mac)
+    windows = [command for way in ways(root, "win32") for command in way.commands]
+    assert any(command.startswith("certutil -user -addstore Root") for command in windows)
+    linux = [way.who for way in ways(root, "linux", Path("/nonexistent"))]
+    assert {"this system (Debian, Ubuntu, Alpine)", "this system (Fedora, RHEL)", "Chromium and Chrome"} <= set(linux)
+
+
+@pytest.mark.skipif(shutil.which("certutil") is None, reason="no certutil of NSS here")
+def test_the_command_for_chromium_works(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a store of its own, in a home of its own."""
+    assert main(["certs", "install"]) == 0
+    (way,) = [way for way in ways(own / "root.pem") if way.who == "Chromium and Chrome"]
+    env = {**os.environ, "HOME": str(tmp_path)}
+    (tmp_path / ".pki" / "nssdb").mkdir(parents=True)
+    subprocess.run("certutil -d sql:$HOME/.pki/nssdb -N --empty-password", shell=True, check=True, env=env)
+    for commands, there in ((way.commands, True), (way.undo, False)):
+        for command in commands:
+            subprocess.run(command, shell=True, check=True, env=env)
+        listed = subprocess.run("certutil -d sql:$HOME/.pki/nssdb -L", shell=True, check=True, env=env, capture_output=True)
+        assert (NICKNAME.encode() in listed.stdout) is there

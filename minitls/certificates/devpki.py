@@ -10,6 +10,7 @@ import datetime
 import os
 import re
 import secrets
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,14 +100,35 @@ def make_dev_pki(folder: str | os.PathLike[str] = "certs") -> DevPki:
     return DevPki(where, authority, entries)
 
 
+def local_ca() -> Path:
+    """The folder of the one CA that a user may have told the system to trust: among the user's data, and not in a project."""
+    if sys.platform == "win32":
+        data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        data = Path.home() / "Library" / "Application Support"
+    else:
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "minitls" / "ca"
+
+
 def issue_into(
-    folder: str | os.PathLike[str], names: Sequence[str], *, key: str = "p256", client: bool = False, days: int = LEAF_DAYS
+    folder: str | os.PathLike[str],
+    names: Sequence[str],
+    *,
+    ca: str | os.PathLike[str] | None = None,
+    key: str = "p256",
+    client: bool = False,
+    days: int = LEAF_DAYS,
 ) -> Entry:
-    """A leaf for these names by the CA of this folder, which is made if need be.  Raises Misuse and OSError."""
+    """A leaf for these names by the CA of this folder or of the folder ``ca``, which is made if need be.
+
+    Raises Misuse and OSError.
+    """
     stem = file_name(names[0]) + (f"-{key}" if key != "p256" else "")
     if stem in _AUTHORITY:
         raise Misuse(f"{names[0]!r} is the name of the CA's own files: give another name first", reason="bad_host_name")
-    issued = authority_in(folder).issue(*names, key=key, client=client, days=days)
+    issued = authority_in(folder if ca is None else ca).issue(*names, key=key, client=client, days=days)
+    Path(folder).mkdir(parents=True, exist_ok=True)
     return write_issued(Path(folder), stem, f"a {'client' if client else 'server'}: {', '.join(names)}; {key}", issued)
 
 

@@ -45,6 +45,14 @@ examples:
   minitls certs make '*.dev.example' --key-type rsa2048
   minitls certs make --client alice@dev.example     for a client
 """
+INSTALL_EXAMPLES = """\
+examples:
+  minitls certs install                             how to trust the CA in your data folder, which is made if need be
+  minitls certs make --local dev.example            a certificate by it
+  minitls certs install --dir certs                 the same for the CA in ./certs
+
+Whoever has the CA's key can vouch for any site to those who trust it: it stays in that folder, for your eyes only.
+"""
 SHOW_EXAMPLES = """\
 examples:
   minitls certs show certs/localhost-p256.pem
@@ -59,7 +67,7 @@ def add_parser(subparsers: Any) -> None:
     from minitls.certificates.authority import KEYS, LEAF_DAYS
 
     parser = subparsers.add_parser("certs", description="Make a development CA and certificates, and show what is in certificates.")
-    verbs = parser.add_subparsers(required=True, metavar="make | show")
+    verbs = parser.add_subparsers(required=True, metavar="make | show | install")
 
     made = verbs.add_parser(
         "make",
@@ -71,6 +79,7 @@ def add_parser(subparsers: Any) -> None:
     made.add_argument("--key-type", metavar="KIND", choices=tuple(KEYS), help=f"{', '.join(KEYS)} (p256)")
     made.add_argument("--client", action="store_true", help="for a client, not for a server")
     made.add_argument("--days", metavar="N", type=int, help=f"valid for so many days ({LEAF_DAYS}, the longest that browsers take)")
+    made.add_argument("--local", action="store_true", help="by the CA in your data folder, the one of certs install")
     made.set_defaults(run=make)
 
     shown = verbs.add_parser(
@@ -84,6 +93,14 @@ def add_parser(subparsers: Any) -> None:
     add_proxy_option(shown)
     shown.set_defaults(run=show, insecure=False)
 
+    told = verbs.add_parser(
+        "install",
+        description="Say how to make this system, its browsers and other programs trust the CA; nothing is done.",
+        epilog=INSTALL_EXAMPLES,
+    )
+    told.add_argument("--dir", metavar="DIR", help="the CA of this folder (by default, the one in your data folder)")
+    told.set_defaults(run=install)
+
 
 def run(args: argparse.Namespace) -> int:
     status: int = args.run(args)
@@ -95,17 +112,18 @@ def run(args: argparse.Namespace) -> int:
 
 def make(args: argparse.Namespace) -> int:
     from minitls.certificates.authority import LEAF_DAYS
-    from minitls.certificates.devpki import issue_into, make_dev_pki
+    from minitls.certificates.devpki import issue_into, local_ca, make_dev_pki
     from minitls.trace.values import safe
 
     if args.names:
         days = LEAF_DAYS if args.days is None else args.days
-        entry = issue_into(args.out, args.names, key=args.key_type or "p256", client=args.client, days=days)
+        ca = local_ca() if args.local else Path(args.out)
+        entry = issue_into(args.out, args.names, ca=ca, key=args.key_type or "p256", client=args.client, days=days)
         files = [(str(entry.certificate), entry.what), (str(entry.key), "its private key")]
-        files.append((str(Path(args.out, "root.pem")), "the CA's root, for those who shall trust it"))
-    elif args.client or args.key_type or args.days is not None:
+        files.append((str(ca / "root.pem"), "the CA's root, for those who shall trust it"))
+    elif args.client or args.key_type or args.days is not None or args.local:
         raise CommandError(
-            USAGE, "whose certificate? --client, --key-type and --days go with a NAME", "see minitls certs make --help"
+            USAGE, "whose certificate? --client, --key-type, --days and --local go with a NAME", "see minitls certs make --help"
         )
     else:
         pki = make_dev_pki(args.out)
@@ -113,6 +131,30 @@ def make(args: argparse.Namespace) -> int:
     width = max(len(file) for file, _ in files)
     for file, what in files:
         print(f"{safe(file):<{width}}  {safe(what)}")
+    return DONE
+
+
+# install ----------------------------------------------------------------------------------------------------------------
+
+
+def install(args: argparse.Namespace) -> int:
+    from minitls.certificates.devpki import authority_in, local_ca
+    from minitls.cli.install import ways
+    from minitls.cli.screen import screen_for
+    from minitls.trace.values import safe
+
+    folder = Path(args.dir) if args.dir else local_ca()
+    if args.dir and not (folder / "root.pem").exists():
+        raise CommandError(USAGE, f"there is no CA in {args.dir}", f"minitls certs make --out {args.dir} makes one")
+    authority_in(folder)
+    root = (folder / "root.pem").resolve()
+    screen_for(sys.stdout).verdict("warn", f"who trusts {safe(str(root))} believes whatever is signed with the key beside it")
+    for way in ways(root):
+        print(f"\n{way.who}:")
+        for command in way.commands:
+            print(f"    {safe(command)}")
+        if way.undo:
+            print("  and no more after:", *map(safe, way.undo), sep="\n    ")
     return DONE
 
 

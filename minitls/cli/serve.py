@@ -71,7 +71,9 @@ def add_parser(subparsers: Any) -> None:
         "--listen", metavar="ADDR:PORT", default=DEFAULT_LISTEN, help="(%(default)s); port 0: any; :PORT: everywhere"
     )
     where.add_argument(
-        "--dev", action="store_true", help="a certificate for this machine's names, by the CA in ./certs or one made on the spot"
+        "--dev",
+        action="store_true",
+        help="a certificate for this machine's names, by the CA in ./certs, your own (certs install), or one made on the spot",
     )
     where.add_argument(
         "--client-ca", metavar="FILE", action="append", default=[], help="ask clients for a certificate by these CAs"
@@ -187,7 +189,7 @@ def dev_credential(args: argparse.Namespace) -> Iterator[Any]:
     import socket
 
     from minitls.certificates.authority import Authority
-    from minitls.certificates.devpki import authority_in
+    from minitls.certificates.devpki import authority_in, local_ca
 
     host, _ = listen_address(args.listen)
     names = ["localhost", "127.0.0.1", "::1", *([host] if host and host not in ("0.0.0.0", "::") else [])]
@@ -195,9 +197,9 @@ def dev_credential(args: argparse.Namespace) -> Iterator[Any]:
         names.append(name)
     names = list(dict.fromkeys(names))
     with tempfile.TemporaryDirectory(prefix="minitls-") as folder:
-        kept = Path(DEV_FOLDER, "root.pem")
-        if kept.exists():
-            file, authority = kept, authority_in(DEV_FOLDER)
+        kept = next((known for known in (Path(DEV_FOLDER), local_ca()) if (known / "root.pem").exists()), None)
+        if kept is not None:
+            file, authority = kept / "root.pem", authority_in(kept)
         else:
             file, authority = Path(folder, "ca.pem"), Authority.create()
             file.write_bytes(authority.root_pem())
