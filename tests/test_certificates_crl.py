@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
@@ -436,6 +437,26 @@ def test_signatures_are_checked_once() -> None:
     assert len(crls._signed) == 2
     other = given_lists(lambda r, m, e: [])
     refused(lambda: crls.check(other.certificates(), NOW), "crl_missing", 3)
+
+
+def test_two_algorithms() -> None:
+    """The signature is good, and is not made as what it covers says (RFC 5280 section 5.1.1.2)."""
+    root = ca("root")
+    end = leaf(root)
+    good = make_list(root)
+    signed = good.tbs_certlist_bytes
+    sha256, sha384 = (object_identifier(f"1.2.840.10045.4.3.{number}") for number in (2, 3))
+    assert signed.count(sha256) == 1
+    for inner in (sha256, sha384):
+        tbs = signed.replace(sha256, inner)
+        signature = root.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+        made = sequence(tbs, sequence(sha256), der(0x03, b"\0", signature))
+        if inner == sha256:
+            Crls.from_bytes(made, required=True).check([end.certificate, root.certificate], NOW)
+        else:
+            with pytest.raises(Misuse, match="no certificate revocation list") as caught:
+                Crls.from_bytes(made)
+            assert caught.value.reason == "bad_crl"
 
 
 def without_end(by: Made) -> bytes:

@@ -127,7 +127,8 @@ def test_never_twice(uses: list[tuple[int, float]], size: int) -> None:
     for number, step in uses:
         clock.now += step
         accepted[number] += replay.first_use(key(number), START + number, START + 40 * number)
-        assert len(replay._used) == sum(map(len, replay._buckets.values())) <= size
+        assert replay._live == sum(map(len, replay._buckets.values())) <= size
+        assert len(replay._used) == replay._live + sum(map(len, replay._forgotten)) <= 2 * size
     assert max(accepted.values(), default=0) <= 1
 
 

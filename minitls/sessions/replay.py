@@ -12,6 +12,8 @@ from minitls.errors import Misuse
 SIZE = 65536
 BUCKET = 10
 """Seconds: uses are forgotten together with those that end at about the same time."""
+AT_ONCE = 256
+"""So many forgotten uses are freed by one call: a handshake does not wait for all of a full record's."""
 
 
 class ReplayRecord(Protocol):
@@ -43,28 +45,37 @@ class MemoryReplay:
         self._clock = clock
         self._began = int(clock() * 1000) / 1000  # tickets tell milliseconds
         self._used: set[bytes] = set()
+        self._live = 0  # of those in _used that are not forgotten
         self._buckets: dict[int, list[bytes]] = {}
+        self._forgotten: list[list[bytes]] = []  # still in _used, and good for nothing
         self._first = 0  # the first bucket that is not forgotten
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<MemoryReplay: {len(self._used)} of {self._size} uses>"
+        return f"<MemoryReplay: {self._live} of {self._size} uses>"
 
     def first_use(self, key: bytes, issued: float, until: float) -> bool:
         """Whether ``key`` is used for the first time, as :class:`ReplayRecord` has it."""
         now, bucket = self._clock(), int(until // BUCKET)
         with self._lock:
             self._forget(int(now // BUCKET))
-            if issued < self._began or until <= now or bucket < self._first or key in self._used or len(self._used) >= self._size:
+            if issued < self._began or until <= now or bucket < self._first or key in self._used or self._live >= self._size:
                 return False
             self._used.add(key)
+            self._live += 1
             self._buckets.setdefault(bucket, []).append(key)
             return True
 
     def _forget(self, first: int) -> None:
-        """Drop the buckets before ``first``."""
-        if first <= self._first:
-            return
-        self._first = first
-        for past in [bucket for bucket in self._buckets if bucket < first]:
-            self._used.difference_update(self._buckets.pop(past))
+        """Drop the buckets before ``first``, and free some of what was dropped."""
+        if first > self._first:
+            self._first = first
+            for past in [bucket for bucket in self._buckets if bucket < first]:
+                self._live -= len(self._buckets[past])
+                self._forgotten.append(self._buckets.pop(past))
+        if self._forgotten:
+            keys = self._forgotten[-1]
+            self._used.difference_update(keys[-AT_ONCE:])
+            del keys[-AT_ONCE:]
+            if not keys:
+                self._forgotten.pop()
