@@ -131,11 +131,15 @@ def _check(response: ocsp.OCSPResponse, leaf: x509.Certificate, issuer: x509.Cer
 
 def _answers(response: ocsp.OCSPResponse, leaf: x509.Certificate, issuer: x509.Certificate) -> Iterator[ocsp.OCSPSingleResponse]:
     """Those of the response that are for this certificate.  Raises PARSE_ERRORS."""
+    known: dict[str, tuple[bytes, bytes]] = {}  # by the hash: a stranger's response may have hundreds of answers
     for answer in response.responses:
         if answer.serial_number == leaf.serial_number:
-            with quietly():  # the names and keys that a request would have
-                ours = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, answer.hash_algorithm).build()
-            if (answer.issuer_name_hash, answer.issuer_key_hash) == (ours.issuer_name_hash, ours.issuer_key_hash):
+            algorithm = answer.hash_algorithm
+            if algorithm.name not in known:
+                with quietly():  # the names and keys that a request would have
+                    ours = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, algorithm).build()
+                known[algorithm.name] = ours.issuer_name_hash, ours.issuer_key_hash
+            if (answer.issuer_name_hash, answer.issuer_key_hash) == known[algorithm.name]:
                 yield answer
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 
 from minitls.data import dataclass
 from minitls.wire.numbers import CertificateCompressionAlgorithm as Algorithm
@@ -57,7 +57,8 @@ def _brotli() -> Compression | None:
             out += more
         return out[: length + 1]  # it gives whole blocks, and the first may be longer
 
-    return Compression(brotli.compress, decompress, (brotli.error,))
+    # The best quality, 11, makes a chain one in a hundred smaller, and takes 3 ms where this takes 0.05: each host has its own.
+    return Compression(partial(brotli.compress, quality=5), decompress, (brotli.error,))
 
 
 def _zstd() -> Compression | None:
