@@ -1,8 +1,10 @@
 """How fast minitls is, beside asyncio's ssl, uvloop's, raw TCP, tlslite-ng and Go's crypto/tls.
 
     python -m interop.bench                                        the short pass, some two minutes
-    python -m interop.bench --full --json FILE --chart FILE.svg    everything: what the README shows
-    python -m interop.bench --only 'download-*/minitls,ssl'        some metrics, some stacks
+    python -m interop.bench --growth                               how cost grows, three more
+    python -m interop.bench --full --json FILE --chart FILE.svg    everything: what the README shows, some twelve minutes
+    python -m interop.bench --only 'download-*/minitls,ssl'        some metrics, some stacks; curves of --growth, too
+    python -m interop.bench --read FILE --markdown FILE.md         measures nothing: other views of what --json has kept
     python -m interop.bench --list                                 what there is
 
 How it measures.
@@ -26,14 +28,18 @@ this is one thing for them.
 7. asyncio has no argument for sessions.  Its client here resumes by an ``SSLContext`` whose ``wrap_bio`` is asked by asyncio and
 uvloop, and hands over a session that an earlier connection left.  Each of the 32 at once has visited before, outside of the
 clock, and with minitls and Go has its own store of sessions.  A sample with connections that were not resumed counts as failed.
-8. RSS per connection is the growth of a fresh process by 500 idle connections after a warm-up of ten, garbage collected.
+8. A goal on bulk data or round trips stands beside the same ratio of raw TCP, which does nothing: where that is 3.2x, nobody who
+encrypts and decrypts will be at 3.6x on this machine.
+9. RSS per connection is the growth of a fresh process by 500 idle connections after a warm-up of ten, garbage collected.
 The kernel's socket buffers are not in it.
+10. Where the time goes (``breakdown``) and how cost grows (``growth``) are told in their modules.
 
 What the numbers do not say.  Loopback has no distance and no loss: latency and congestion hide every difference of these on
-a real network, where CPU per byte and per handshake remain.  Two cores, one connection (32 for handshakes): nothing of how
-thousands share.  A CPython that was built without --enable-optimizations (the report says so) is slower at Python, which is most
-of us and little of OpenSSL.  Each stack has its own defaults, suite and group included, and the report says which were agreed:
-OpenSSL prefers AES-256, we and Go AES-128 (the AEAD itself is a tenth cheaper); the default group of ours and Go's is the hybrid
-X25519MLKEM768, which OpenSSL has from 3.5 on: compare ``handshakes-32-x25519`` with an older one.  "malloc tuned" sets glibc's
-thresholds so that asyncio's fresh 256 KiB reads do not fault in fresh pages each time: few do that, but it is what ssl could do.
+a real network, where CPU per byte and per handshake remain.  Two cores, one connection (32 for handshakes): how thousands
+share is told by ``--growth`` alone.  A CPython that was built without --enable-optimizations (the report says so) is slower at
+Python, which is most of us and little of OpenSSL.  Each stack has its own defaults, suite and group included, and the report says
+which were agreed: OpenSSL prefers AES-256, we and Go AES-128 (the AEAD itself is a tenth cheaper); the default group of ours and
+Go's is the hybrid X25519MLKEM768, which OpenSSL has from 3.5 on: compare ``handshakes-32-x25519`` with an older one.  "malloc
+tuned" sets glibc's thresholds so that asyncio's fresh 256 KiB reads do not fault in fresh pages each time: few do that, but it is
+what ssl could do.
 """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 from typing import Any
 from xml.sax.saxutils import escape
 
+from interop.bench.panels import panels, style
 from interop.bench.table import factor, number
 
 WIDTH = 860
@@ -23,6 +25,13 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 .theirs { fill: #9aa4b1 }
 .bare { fill: #cfd6de }
 .range { stroke: #24292f; stroke-width: 1 }
+.small { font-size: 12px }
+.grid { stroke: #d0d7de; stroke-width: 1 }
+.curve { fill: none; stroke-width: 2 }
+.curve.ours { stroke: #2f6fde }
+.curve.theirs { stroke: #9aa4b1 }
+.curve.bare { stroke: #cfd6de }
+.dashed { stroke-dasharray: 5 3 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .note { fill: #9198a1 }
@@ -30,14 +39,13 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
   .theirs { fill: #6e7681 }
   .bare { fill: #3d444d }
   .range { stroke: #e6edf3 }
+  .grid { stroke: #30363d }
+  .curve { fill: none }
+  .curve.ours { stroke: #5b95ff }
+  .curve.theirs { stroke: #6e7681 }
+  .curve.bare { stroke: #3d444d }
 }
 """
-
-
-def _class(stack: str) -> str:
-    if stack.startswith(("minitls", "dropin")):
-        return "ours"
-    return "bare" if stack.startswith("tcp") else "theirs"
 
 
 def _bar(result: dict[str, Any], top: int, scale: float) -> list[str]:
@@ -50,7 +58,7 @@ def _bar(result: dict[str, Any], top: int, scale: float) -> list[str]:
     low, high = LEFT + max(0.0, result["low"]) * scale, LEFT + result["high"] * scale
     return [
         f'<text x="{LEFT - 8}" y="{top + 11}" text-anchor="end">{escape(result["stack_title"])}</text>',
-        f'<rect class="{_class(result["stack"])}" x="{LEFT}" y="{top}" width="{width:.1f}" height="{THICK}" rx="2"/>',
+        f'<rect class="{style(result["stack"])}" x="{LEFT}" y="{top}" width="{width:.1f}" height="{THICK}" rx="2"/>',
         f'<line class="range" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>',
         f'<text x="{max(LEFT + width, high) + 8:.1f}" y="{top + 11}">{escape(said)}</text>',
     ]
@@ -71,11 +79,19 @@ def draw(report: dict[str, Any]) -> str:
             body += _bar(result, top, scale)
             top += LINE
         top += 14
+    if report["growth"]:
+        text = "how cost grows; bend: what a unit costs at the largest size, to what it costs at the middle one"
+        body.append(f'<text class="title" x="12" y="{top + 16}">{text}</text>')
+        drawn, bottom = panels(report["growth"], top + 24)
+        body += drawn
+        top = math.ceil(bottom)
     machine, versions = report["machine"], report["versions"]
     software = f"{versions['python']}; {versions['ssl']}; cryptography {versions['cryptography']}"
-    rounds = f"medians of {report['settings']['runs']} interleaved rounds; lines: lowest to highest"
+    runs = report["settings"]["runs"] if report["results"] else report["settings"]["growth_runs"]
+    rounds = f"medians of {runs} interleaved rounds; lines: lowest to highest"
     notes = (
-        f"{' '.join(report['command'])}; {rounds}",
+        " ".join(report["command"]),
+        rounds,
         f"{machine['cpu']}, {machine['cores']} cores; {software}",
     )
     for note in notes:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from interop.bench.control import allow_many_files, cpu_seconds, resident_bytes, serve_commands
+from interop.bench.control import allow_many_files, cpu_times, resident_bytes, serve_commands
 from interop.bench.endpoints import Endpoint, endpoint, new_loop
 from interop.bench.protocols import READ, Client, ClientBuffered, ClientProtocol, PingPong, Pump
 from interop.bench.stacks import STACKS, Stack
@@ -27,15 +27,15 @@ class Clock:
 
     def __enter__(self) -> Clock:
         gc.collect()
-        self._cpu, self._wall = cpu_seconds(), time.perf_counter()
+        self._before, self._wall = cpu_times(), time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.seconds = time.perf_counter() - self._wall
-        self.cpu = cpu_seconds() - self._cpu
+        self.cpu, self.system = (now - then for now, then in zip(cpu_times(), self._before, strict=True))
 
     def answer(self, count: int, **more: Any) -> Answer:
-        return {"count": count, "seconds": self.seconds, "cpu": self.cpu, **more}
+        return {"count": count, "seconds": self.seconds, "cpu": self.cpu, "system": self.system, **more}
 
 
 class Tasks:
@@ -159,7 +159,7 @@ async def end(protocols: list[Client]) -> None:
 
 
 def local(stack: Stack, folder: Path, command: dict[str, Any]) -> Answer | None:
-    """Tasks without a server."""
+    """Tasks without a server and without a loop."""
     task = command.pop("task")
     if task == "rss":
         return {"bytes": resident_bytes()}
@@ -167,10 +167,18 @@ def local(stack: Stack, folder: Path, command: dict[str, Any]) -> Answer | None:
         from interop.bench.imports import import_time
 
         return import_time(stack.kind, command["ready"], command["count"], folder)
+    if task == "units":
+        from interop.bench.units import measure
+
+        return measure(stack, folder, command["suite"], command["group"])
     if task == "memory":
         from interop.bench.memory import client_cpu
 
-        return client_cpu(stack, folder, command["variant"], command["visit"], command["count"])
+        return client_cpu(stack, folder / command.get("within", ""), command["variant"], command["visit"], command["count"])
+    if task == "credentials":
+        from interop.bench.scale import credentials_cost
+
+        return credentials_cost(stack, folder, **command)
     command["task"] = task
     return None
 
@@ -184,12 +192,16 @@ def main(name: str, folder: str) -> None:
         serve_commands(lambda command: local(stack, Path(folder), command) or run_task(**command))
         return
     with asyncio.Runner(loop_factory=lambda: new_loop(stack)) as runner:
-        tasks = Tasks(endpoint(stack, Path(folder)))
+        from interop.bench.crowd import Crowd
+
+        made = endpoint(stack, Path(folder))
+        tasks, crowd = Tasks(made), Crowd(made)
 
         def answer(command: dict[str, Any]) -> Answer:
             if (said := local(stack, Path(folder), command)) is not None:
                 return said
-            task: Callable[..., Awaitable[Answer]] = getattr(tasks, command.pop("task"))
+            name = command.pop("task")
+            task: Callable[..., Awaitable[Answer]] = getattr(tasks if hasattr(tasks, name) else crowd, name)
 
             async def run() -> Answer:
                 return await task(**command)

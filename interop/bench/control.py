@@ -32,10 +32,10 @@ def serve_commands(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
             say({"error": f"{type(error).__name__}: {error}"})
 
 
-def cpu_seconds() -> float:
-    """This process's, user and system."""
+def cpu_times() -> tuple[float, float]:
+    """This process's CPU seconds: all, and those of them that the kernel had."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    return usage.ru_utime + usage.ru_stime, usage.ru_stime
 
 
 def resident_bytes() -> int:

@@ -7,6 +7,7 @@ import importlib
 import ssl
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ class Endpoint:
     async def listen_streams(self, handler: Any, variant: str) -> asyncio.Server:
         return await asyncio.start_server(handler, HOST, 0, backlog=512, **self._server(variant))
 
-    async def connect(self, factory: Factory, port: int, variant: str, visit: str, worker: int = 0) -> Connected:
-        return await asyncio.get_running_loop().create_connection(factory, HOST, port, **self._client(variant, visit))
+    async def connect(self, factory: Factory, port: int, variant: str, visit: str, worker: int = 0, **tcp: Any) -> Connected:
+        loop = asyncio.get_running_loop()
+        return await loop.create_connection(factory, HOST, port, **self._client(variant, visit), **tcp)
 
     async def connect_streams(self, port: int, variant: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(HOST, port, **self._client(variant, "known"))
@@ -56,31 +58,36 @@ class Endpoint:
         return {}
 
 
-class Resuming(ssl.SSLContext):
-    """A client's context that gives asyncio's connections a session of an earlier one."""
+@cache
+def resuming(base: Any) -> Any:
+    """A class of clients' contexts that give asyncio's connections a session of an earlier one, out of ``sessions``."""
 
-    sessions: deque[ssl.SSLSession]
+    class Resuming(base):  # type: ignore[misc]
+        sessions: deque[Any]
 
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,
-        server_hostname: str | bytes | None = None,
-        session: ssl.SSLSession | None = None,
-    ) -> ssl.SSLObject:
-        if session is None and self.sessions:
-            session = self.sessions.pop()
-        return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        def wrap_bio(
+            self,
+            incoming: ssl.MemoryBIO,
+            outgoing: ssl.MemoryBIO,
+            server_side: bool = False,
+            server_hostname: str | bytes | None = None,
+            session: Any = None,
+        ) -> Any:
+            if session is None and self.sessions:
+                session = self.sessions.pop()
+            return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+
+    return Resuming
 
 
-def restrict(context: Any, variant: str) -> None:
+def restrict(context: Any, variant: str, prefers: str) -> None:
+    """``prefers``: the group that it would choose by itself."""
     if variant == "tls12":
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     elif variant == "x25519":
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        if ssl.OPENSSL_VERSION_INFO >= (3, 5):
-            context.set_ecdh_curve("X25519")  # older ones prefer it anyway
+        if prefers != "x25519":
+            context.set_ecdh_curve("X25519")
 
 
 class Ssl(Endpoint):
@@ -90,6 +97,9 @@ class Ssl(Endpoint):
         super().__init__(folder)
         self._module = importlib.import_module(module)
         self._contexts: dict[tuple[str, str], Any] = {}
+        self._fresh: list[Any] = []
+        older = self._module is ssl and ssl.OPENSSL_VERSION_INFO < (3, 5)
+        self.group = "x25519" if older else "X25519MLKEM768"  # which the module has no way to tell
 
     def _server(self, variant: str) -> dict[str, Any]:
         return {"ssl": self.server_context(variant)}
@@ -97,34 +107,48 @@ class Ssl(Endpoint):
     def _client(self, variant: str, visit: str) -> dict[str, Any]:
         return {"ssl": self.client_context(variant, visit), "server_hostname": NAME}
 
+    def bare_server_context(self) -> Any:
+        """Without a certificate."""
+        return self._module.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
     def server_context(self, variant: str) -> Any:
-        context = self._module.create_default_context(self._module.Purpose.CLIENT_AUTH)
+        context = self.bare_server_context()
         context.load_cert_chain(self.folder / CHAIN, self.folder / KEY)
-        restrict(context, variant)
+        restrict(context, variant, self.group)
         return context
 
     def client_context(self, variant: str, visit: str) -> Any:
+        if visit == "fresh" and self._fresh:
+            return self._fresh.pop()
         if (variant, visit) not in self._contexts:
-            if visit == "resumed" and self._module is ssl:
-                context = Resuming(ssl.PROTOCOL_TLS_CLIENT)
-                context.sessions = deque(maxlen=256)
-                context.load_verify_locations(self.folder / ROOT)
-            else:
-                context = self._module.create_default_context(cafile=self.folder / ROOT)
-            restrict(context, variant)
-            self._contexts[variant, visit] = context
+            self._contexts[variant, visit] = self._client_context(variant, visit)
         return self._contexts[variant, visit]
+
+    def _client_context(self, variant: str, visit: str) -> Any:
+        if visit == "resumed":
+            context = resuming(self._module.SSLContext)(ssl.PROTOCOL_TLS_CLIENT)
+            context.sessions = deque(maxlen=256)
+            context.load_verify_locations(self.folder / ROOT)
+        else:
+            context = self._module.create_default_context(cafile=self.folder / ROOT)
+        restrict(context, variant, self.group)
+        return context
+
+    def prepare(self, variant: str, count: int) -> None:
+        if self._module is not ssl:  # OpenSSL remembers no verdict, so that all its handshakes are fresh
+            self._fresh = [self._client_context(variant, "fresh") for _ in range(count)]
+            for context in self._fresh:  # it reads its settings when it is first used
+                context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=NAME)
 
     def finished(self, transport: asyncio.Transport, variant: str, visit: str) -> bool:
         session = transport.get_extra_info("ssl_object")
-        context = self._contexts[variant, visit]
-        if isinstance(context, Resuming) and session.session is not None:
-            context.sessions.append(session.session)
+        if visit == "resumed" and session.session is not None:
+            self._contexts[variant, visit].sessions.append(session.session)
         return bool(session.session_reused)
 
     def agreed(self, transport: asyncio.Transport) -> dict[str, Any]:
         name, version, _ = transport.get_extra_info("cipher")
-        return {"version": version, "cipher_suite": name, "group": None}
+        return {"version": version, "cipher_suite": name, "group": self.group}
 
 
 class Minitls(Endpoint):
@@ -175,9 +199,9 @@ class Minitls(Endpoint):
     async def listen_streams(self, handler: Any, variant: str) -> asyncio.Server:
         return await self._m.start_server(handler, HOST, 0, config=self.server_config(variant), backlog=512)
 
-    async def connect(self, factory: Factory, port: int, variant: str, visit: str, worker: int = 0) -> Connected:
+    async def connect(self, factory: Factory, port: int, variant: str, visit: str, worker: int = 0, **tcp: Any) -> Connected:
         config = self.client_config(variant, visit, worker)
-        return await self._m.create_connection(factory, HOST, port, config=config, server_hostname=NAME)
+        return await self._m.create_connection(factory, HOST, port, config=config, server_hostname=NAME, **tcp)
 
     async def connect_streams(self, port: int, variant: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         config = self.client_config(variant, "known")

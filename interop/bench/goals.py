@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from interop.bench.metrics import METRICS
 from interop.bench.rounds import Outcome
+from interop.bench.stacks import STACKS
 from interop.bench.stats import Spread
 
 
@@ -28,6 +30,16 @@ class Goal:
     def short_of(self, got: float) -> float:
         """How far below the floor, as a share of it; 0 where it is met."""
         return max(0.0, got / self.at_least - 1 if self.smaller else 1 - got / self.at_least)
+
+    def ceiling(self, outcome: Outcome) -> float | None:
+        """The same ratio of raw TCP on the same loop: nobody who does more than that can be faster here.  None where it is not
+        asked for, or was not measured.
+        """
+        if self.reference is None or METRICS[self.metric].task not in ("bulk", "roundtrips"):
+            return None
+        bare = "tcp-uvloop" if STACKS[self.stack].loop == "uvloop" else "tcp"
+        ratios = outcome.ratio(self.metric, bare, self.reference)
+        return Spread.of(ratios).median if ratios else None
 
     def evaluate(self, outcome: Outcome) -> dict[str, Any] | None:
         """What came out, and whether that will do; None where it was not measured."""
@@ -51,6 +63,7 @@ class Goal:
             "high": spread.high,
             "verdict": self.judge(spread.median),
             "short_of_floor": self.short_of(spread.median),
+            "ceiling": self.ceiling(outcome),
         }
 
 

@@ -17,6 +17,9 @@ def write_identity(folder: Path) -> None:
     issued = authority.issue(NAME, HOST)
     (folder / ROOT).write_bytes(authority.root_pem())
     (folder / CHAIN).write_bytes(issued.chain_pem())
-    key = folder / KEY
-    key.touch(0o600)
-    key.write_bytes(issued.key_pem())
+    write_key(folder / KEY, issued.key_pem())
+
+
+def write_key(file: Path, pem: bytes) -> None:
+    file.touch(0o600)
+    file.write_bytes(pem)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import ssl
 import statistics
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
-from interop.bench.endpoints import Minitls, Resuming, Ssl
+from interop.bench.endpoints import Minitls, Ssl
 from interop.bench.stacks import Stack
 from interop.bench.wire import NAME
 
@@ -26,12 +25,12 @@ class Shared:
         self.client = self.server = 0
 
 
-def _ours(client_config: Any, server_config: Any) -> tuple[Shared, bool]:
+def handshake_ours(client_config: Any, server_config: Any, name: str = NAME) -> tuple[Shared, bool]:
     from minitls import ClientConnection, ServerConnection
 
     spent = Shared()
     start = _clock()
-    client = ClientConnection(client_config, server_hostname=NAME)
+    client = ClientConnection(client_config, server_hostname=name)
     out = client.data_to_send()
     spent.client += _clock() - start
     start = _clock()
@@ -50,11 +49,11 @@ def _ours(client_config: Any, server_config: Any) -> tuple[Shared, bool]:
     return spent, client.info.resumed
 
 
-def _openssl(client_context: Any, server_context: Any) -> tuple[Shared, bool]:
+def handshake_ssl(client_context: Any, server_context: Any, name: str = NAME) -> tuple[Shared, bool]:
     spent = Shared()
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     start = _clock()
-    client = client_context.wrap_bio(to_client, to_server, server_hostname=NAME)
+    client = client_context.wrap_bio(to_client, to_server, server_hostname=name)
     spent.client += _clock() - start
     server = server_context.wrap_bio(to_server, to_client, server_side=True)
     shaken = {client: False, server: False}
@@ -65,7 +64,7 @@ def _openssl(client_context: Any, server_context: Any) -> tuple[Shared, bool]:
         _step(server, shaken)
         spent.client += middle - start
         spent.server += _clock() - middle
-    if isinstance(client_context, Resuming):
+    if hasattr(client_context, "sessions"):
         client_context.sessions.append(client.session)
     return spent, bool(client.session_reused)
 
@@ -86,14 +85,12 @@ def client_cpu(stack: Stack, folder: Path, variant: str, visit: str, count: int)
         made = Minitls(folder)
         config = made.server_config(variant)
         made.prepare(variant, count + 1 if visit == "fresh" else 0)
-        runs = [_ours(made.client_config(variant, visit), config) for _ in range(count + 1)]
+        runs = [handshake_ours(made.client_config(variant, visit), config) for _ in range(count + 1)]
     else:
         theirs = Ssl(folder, stack.module)
         context = theirs.server_context(variant)
-        client_context = theirs.client_context(variant, visit)
-        if isinstance(client_context, Resuming):
-            client_context.sessions = deque(maxlen=1)
-        runs = [_openssl(client_context, context) for _ in range(count + 1)]
+        theirs.prepare(variant, count + 1 if visit == "fresh" else 0)
+        runs = [handshake_ssl(theirs.client_context(variant, visit), context) for _ in range(count + 1)]
     assert all(resumed is (visit == "resumed") for _, resumed in runs[1:])
     return {
         "value": statistics.median(spent.client for spent, _ in runs[1:]) / 1000,

@@ -39,9 +39,21 @@ class Metric:
         return self.task in ("memory", "imports")
 
     @property
+    def main(self) -> bool:
+        """Where its time goes is told: it is in the short pass, with the network, and as everybody has it by default."""
+        return (
+            self.short and self.task in ("bulk", "roundtrips", "handshakes") and self.params.get("variant", "default") == "default"
+        )
+
+    @property
     def cpu_unit(self) -> str:
         """CPU time is given for this much work."""
         return "ms/MB" if self.unit == "MB/s" else "us"
+
+    @property
+    def cpu_scale(self) -> float:
+        """What makes seconds for a piece of work a number of ``cpu_unit``."""
+        return 1e9 if self.unit == "MB/s" else 1e6
 
 
 def _bulk(name: str, title: str, operation: str, face: str, piece: int, kinds: tuple[str, ...], short: bool = False) -> Metric:

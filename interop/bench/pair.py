@@ -146,9 +146,10 @@ class Pair:
 
     def measure(self, task: str, **params: Any) -> dict[str, Any]:
         """The client's answer, and the server's CPU seconds with it."""
-        before = self._server.ask("usage")["cpu"]
+        before = self._server.ask("usage")
         answer = self._client.ask(task, ports=self._ports, **params)
-        answer["server_cpu"] = self._server.ask("usage")["cpu"] - before
+        after = self._server.ask("usage")
+        answer |= {f"server_{kind}": after[kind] - before[kind] for kind in ("cpu", "system")}
         return answer
 
     def alone(self, task: str, **params: Any) -> dict[str, Any]:
@@ -162,10 +163,14 @@ class Pair:
         """Bytes per idle connection: the server's, the client's."""
         for task, params in (("hold", {"count": warm_up}), ("drop", {})):
             self._client.ask(task, ports=self._ports, **params)
-        before = self._server.ask("memory")["bytes"], self._client.ask("rss")["bytes"]
+        before = self.resident()
         self._client.ask("hold", ports=self._ports, count=count)
-        after = self._server.ask("memory")["bytes"], self._client.ask("rss")["bytes"]
+        after = self.resident()
         return (after[0] - before[0]) / count, (after[1] - before[1]) / count
+
+    def resident(self) -> tuple[int, int]:
+        """Bytes of memory: the server's, the client's."""
+        return self._server.ask("memory")["bytes"], self._client.ask("rss")["bytes"]
 
     def end(self) -> None:
         for process in self._processes:

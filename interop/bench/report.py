@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from interop.bench.breakdown import breakdown
 from interop.bench.goals import evaluate
+from interop.bench.growth import make as make_growth
 from interop.bench.pair import ROOT
 from interop.bench.rounds import Outcome, Plan, Result
 from interop.bench.stats import Spread
 
-SCHEMA = 1
+SCHEMA = 2
 PACKAGES = ("cryptography", "uvloop", "tlslite-ng", "rich")
 
 
@@ -125,13 +127,16 @@ def make(
         "command": ["python", "-m", "interop.bench", *arguments],
         "started": started.isoformat(timespec="seconds"),
         "seconds": (datetime.datetime.now(datetime.UTC) - started).total_seconds(),
-        "interrupted": outcome.interrupted,
-        "settings": {"runs": plan.runs, "sample_seconds": plan.seconds},
+        "interrupted": outcome.interrupted or outcome.growth.interrupted,
+        "settings": {"runs": plan.runs, "sample_seconds": plan.seconds, "growth_runs": outcome.growth.runs},
         "machine": {**machine(cores), "load_before": load_before, "load_after": load()},
         "versions": versions(),
         "agreed": outcome.agreed,
+        "units": outcome.units,
         "results": [_result(result, outcome, goals) for result in outcome.results.values()],
         "goals": goals,
-        "failed": outcome.failed,
-        "left_out": outcome.left_out,
+        "breakdown": breakdown(list(outcome.results.values()), outcome.units),
+        "growth": make_growth(outcome.growth),
+        "failed": [*outcome.failed, *outcome.growth.failed],
+        "left_out": outcome.left_out | dict(outcome.growth.left_out),
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from interop.bench.growth import Growth
 from interop.bench.metrics import Metric
 from interop.bench.pair import Pair, StackEnded, StackFailed
 from interop.bench.stacks import STACKS, Stack
@@ -35,7 +36,7 @@ class Result:
     def cpu(self, side: str) -> float | None:
         """The median CPU time of "client" or "server" in ``metric.cpu_unit``."""
         used = [
-            sample[f"{side}_cpu"] / sample["count"] * (1e9 if self.metric.unit == "MB/s" else 1e6)
+            sample[f"{side}_cpu"] / sample["count"] * self.metric.cpu_scale
             for sample in self.samples.values()
             if f"{side}_cpu" in sample
         ]
@@ -61,12 +62,16 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """All that came of a run.  ``failed``: what went wrong; ``left_out``: stacks that are not here, and why."""
+    """All that came of a run.  ``units``: what operations cost, by stack; ``growth``: the curves; ``failed``: what went wrong;
+    ``left_out``: stacks that are not here, and why.
+    """
 
     results: dict[tuple[str, str], Result] = field(default_factory=dict)
     agreed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    units: dict[str, dict[str, float]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    growth: Growth = field(default_factory=Growth)
     interrupted: bool = False
 
     def ratio(self, metric: str, stack: str, reference: str) -> list[float]:
@@ -82,6 +87,7 @@ class Harness:
         self._start = start
         self._told = told
         self._pairs: dict[str, Pair] = {}
+        self._idled: dict[tuple[str, int], tuple[float, float]] = {}
 
     def run(self, plan: Plan) -> Outcome:
         """Measure.  Ctrl-C ends it early, with what there is."""
@@ -91,7 +97,9 @@ class Harness:
                 self._told(f"starting {stack.name}")
                 try:
                     self._pairs[stack.name] = pair = self._start(stack)
-                    outcome.agreed[stack.name] = pair.agreed()
+                    outcome.agreed[stack.name] = agreed = pair.agreed()
+                    if stack.tells_units and any(stack in stacks and metric.main for metric, stacks in plan.work):
+                        outcome.units[stack.name] = pair.alone("units", suite=agreed["cipher_suite"], group=agreed["group"])
                 except (StackFailed, RuntimeError) as error:
                     outcome.failed.append(f"{stack.name}: {error}")
             for metric, stacks in plan.work:
@@ -116,7 +124,7 @@ class Harness:
             for stack in stacks:
                 if stack.name in counts and stack.name in self._pairs:
                     with self._noting(metric, stack, f"round {number + 1} of {plan.runs}", outcome):
-                        sample = self._sample(metric, stack, counts[stack.name])
+                        sample = self._sample(metric, stack, counts[stack.name], number)
                         outcome.results[metric.name, stack.name].samples[number] = sample
 
     @contextlib.contextmanager
@@ -137,26 +145,28 @@ class Harness:
         wanted = float(sample["count"] * seconds / sample["seconds"])
         return max(1, round(wanted / metric.multiple)) * metric.multiple
 
-    def _sample(self, metric: Metric, stack: Stack, count: int) -> Sample:
+    def _sample(self, metric: Metric, stack: Stack, count: int, number: int = -1) -> Sample:
         if metric.task == "idle":
-            return self._idle(metric, stack, count)
+            return self._idle(metric, stack, count, number)
         pair = self._pairs[stack.name]
         if metric.alone:
             return pair.alone(metric.task, count=count, **metric.params)
         sample = pair.measure(metric.task, count=count, **metric.params)
-        sample["client_cpu"] = sample.pop("cpu")
+        sample |= {f"client_{kind}": sample.pop(kind) for kind in ("cpu", "system")}
         sample["value"] = sample["count"] / sample["seconds"] / metric.scale
         if metric.params.get("visit") == "resumed" and sample["resumed"] < 0.99:
             raise StackFailed(f"only {sample['resumed']:.0%} of the handshakes were resumed")
         return sample
 
-    def _idle(self, metric: Metric, stack: Stack, count: int) -> Sample:
-        """In processes of its own, that have done nothing yet."""
-        pair = self._start(stack)
-        try:
-            server, client = pair.idle(count)
-        finally:
-            pair.end()
+    def _idle(self, metric: Metric, stack: Stack, count: int, number: int) -> Sample:
+        """In processes of its own, that have done nothing yet; once in a round, for both sides are measured together."""
+        if (stack.name, number) not in self._idled:
+            pair = self._start(stack)
+            try:
+                self._idled[stack.name, number] = pair.idle(count)
+            finally:
+                pair.end()
+        server, client = self._idled[stack.name, number]
         return {"value": (server if metric.params["side"] == "server" else client) / 1024, "server": server, "client": client}
 
 

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from interop.bench.control import allow_many_files, cpu_seconds, resident_bytes, say, serve_commands
+from interop.bench.control import allow_many_files, cpu_times, resident_bytes, say, serve_commands
 from interop.bench.endpoints import endpoint, new_loop
 from interop.bench.protocols import AnsweringBuffered, AnsweringProtocol, answer_streams
 from interop.bench.stacks import STACKS, Stack
@@ -19,7 +19,8 @@ from interop.bench.wire import VARIANTS
 def answer(command: dict[str, Any]) -> dict[str, Any]:
     if command["task"] == "memory":
         return {"bytes": resident_bytes()}
-    return {"cpu": cpu_seconds()}
+    cpu, system = cpu_times()
+    return {"cpu": cpu, "system": system}
 
 
 def control() -> None:

@@ -30,6 +30,21 @@ class Stack:
         """It differs from no other by its loop or its environment alone."""
         return self.loop != "uvloop" and not self.environment
 
+    @property
+    def ours(self) -> bool:
+        return "minitls" in (self.kind, self.module.partition(".")[0])
+
+    def takes_part(self, task: str, variant: str) -> bool:
+        """What differs only by its loop or its environment is measured where that matters: malloc in bulk, a loop by default."""
+        if self.environment:
+            return task == "bulk"
+        return self.plain or variant == "default"
+
+    @property
+    def tells_units(self) -> bool:
+        """It can say what a cryptographic operation costs it."""
+        return self.kind in ("minitls", "ssl", "go")
+
     def missing(self) -> str | None:
         """Why it cannot take part here, if it cannot."""
         needed = {"uvloop": self.loop, "tlslite": self.kind}

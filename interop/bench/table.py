@@ -11,7 +11,8 @@ from typing import IO, Any
 HEADS = ("stack", "median", "low to high", "ratio", "its range", "to", "CPU client", "server")
 DISPENSABLE = ("low to high", "its range", "range", "server", "CPU client")
 """What a narrow terminal goes without, first one first."""
-GOAL_HEADS = ("metric", "stack", "to", "at least / aim", "got", "range", "")
+GOAL_HEADS = ("metric", "stack", "to", "at least / aim", "got", "range", "raw TCP", "")
+WHERE_HEADS = ("metric", "stack", "side", "CPU", "kernel", "cryptography", "rest", "busy")
 
 
 def number(value: float | None) -> str:
@@ -56,8 +57,18 @@ def _goal(goal: dict[str, Any]) -> tuple[str, ...]:
         f"{shown(goal['at_least'])} / {shown(goal['aim'])}",
         shown(goal["got"]),
         f"{shown(goal['low'])} to {shown(goal['high'])}",
+        "" if goal["ceiling"] is None else factor(goal["ceiling"]),
         verdict,
     )
+
+
+def _where(row: dict[str, Any]) -> tuple[str, ...]:
+    """Each part, and its share of the side's CPU time."""
+    cells = []
+    for part in ("kernel", "cryptography", "rest"):
+        value = row[part]
+        cells.append("" if value is None else f"{number(value)} {value / row['cpu']:4.0%}" if row["cpu"] else number(value))
+    return (row["metric"], row["stack"], row["side"], f"{number(row['cpu'])} {row['unit']}", *cells, f"{row['busy']:.0%}")
 
 
 def heading(report: dict[str, Any]) -> list[str]:
@@ -71,8 +82,12 @@ def heading(report: dict[str, Any]) -> list[str]:
         f"{machine['cpu']}, {machine['cores']} cores, {pinned}, {machine['system']}"
         + (f", load {load[0]:.1f} before" if load else ""),
         ", ".join(f"{name} {version}" for name, version in versions.items() if version),
-        f"{report['settings']['runs']} interleaved rounds, samples of about {report['settings']['sample_seconds']:g} s",
     ]
+    settings = report["settings"]
+    if report["results"]:
+        lines.append(f"{settings['runs']} interleaved rounds, samples of about {settings['sample_seconds']:g} s")
+    if report["growth"]:
+        lines.append(f"growth: {settings['growth_runs']} interleaved rounds")
     for names, group in groupby(sorted(report["agreed"].items(), key=_agreement), _agreement):
         if names:
             lines.append(f"{names}: {', '.join(stack for stack, _ in group)}")
@@ -83,12 +98,37 @@ def _agreement(item: tuple[str, dict[str, Any]]) -> str:
     return " ".join(str(what) for what in item[1].values() if what)
 
 
+def size(value: int) -> str:
+    """1, 10, 1,000 and 10k; 32 Ki, 1 Mi."""
+    for power, prefix in ((30, "Gi"), (20, "Mi"), (10, "Ki")):
+        if value >= 1 << power and value % (1 << power) == 0:
+            return f"{value >> power} {prefix}"
+    return f"{value:,}"
+
+
+def _curve(curve: dict[str, Any]) -> tuple[str, Sequence[str], list[tuple[str, ...]]]:
+    unit = "each more" if curve["by_step"] else "each"
+    told = f"bends beyond {curve['tolerance']:g}x: {unit} at {size(curve['sizes'][-1])} to {unit} at {size(curve['middle'])}"
+    heads = ("stack", *map(size, curve["sizes"]), "bend", "its range", "")
+    rows = []
+    for line in curve["lines"]:
+        found = {point["size"]: number(point["median"]) for point in line["points"]}
+        bend = line["bend"]
+        spread = ("", "") if bend is None else (f"{bend['median']:.2f}x", f"{bend['low']:.2f}x to {bend['high']:.2f}x")
+        rows.append((line["title"], *(found.get(each, "") for each in curve["sizes"]), *spread, line["verdict"]))
+    return f"{curve['name']}: {curve['title']}, {curve['unit']}, by {curve['of']}; {told}", heads, rows
+
+
 def _tables(report: dict[str, Any]) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
     made: list[tuple[str, Sequence[str], list[tuple[str, ...]]]] = []
-    for title, group in groupby(report["results"], lambda result: (result["metric"], result["title"])):
-        made.append((f"{title[0]}: {title[1]}", HEADS, [_row(result) for result in group]))
+    for (metric, words), group in groupby(report["results"], lambda result: (result["metric"], result["title"])):
+        made.append((f"{metric}: {words}", HEADS, [_row(result) for result in group]))
     if report["goals"]:
-        made.append(("goals", GOAL_HEADS, [_goal(goal) for goal in report["goals"]]))
+        title = "goals; raw TCP: the same ratio of a stack that does nothing"
+        made.append((title, GOAL_HEADS, [_goal(goal) for goal in report["goals"]]))
+    if report["breakdown"]:
+        made.append(("where the time goes", WHERE_HEADS, [_where(row) for row in report["breakdown"]]))
+    made += [_curve(curve) for curve in report["growth"]]
     return made
 
 

@@ -46,8 +46,11 @@ REPORT = {
     "machine": dict,
     "versions": dict,
     "agreed": dict,
+    "units": dict,
     "results": list,
     "goals": list,
+    "breakdown": list,
+    "growth": list,
     "failed": list,
     "left_out": dict,
 }
@@ -88,8 +91,10 @@ def test_the_json_has_everything_that_was_measured(report: dict[str, Any]) -> No
         assert [sample["round"] for sample in result["samples"]] == [0, 1]
         assert result["low"] <= result["median"] <= result["high"]
         for sample in result["samples"]:
-            assert sample.keys() == {"round", "value", "count", "seconds", "client_cpu", "server_cpu"}
+            figures = {f"{side}_{kind}" for side in ("client", "server") for kind in ("cpu", "system")}
+            assert sample.keys() == {"round", "value", "count", "seconds", *figures}
             assert sample["value"] > 0
+            assert 0 <= sample["client_system"] <= sample["client_cpu"]
     ours = report["results"][0]["ratios"]["ssl"]
     assert ours["samples"] == [
         mine["value"] / theirs["value"]
@@ -99,6 +104,37 @@ def test_the_json_has_everything_that_was_measured(report: dict[str, Any]) -> No
         ("download-protocol", "ssl"),
         ("roundtrips", "ssl"),
     }
+
+
+def test_the_time_goes_somewhere(report: dict[str, Any]) -> None:
+    """All of it, on each side of each stack."""
+    told = [(row["metric"], row["stack"], row["side"]) for row in report["breakdown"]]
+    assert told == [
+        (metric, stack, side)
+        for metric in ("download-protocol", "roundtrips")
+        for stack in ("minitls", "ssl")
+        for side in ("client", "server")
+    ]
+    for row in report["breakdown"]:
+        assert row["kernel"] + row["cryptography"] + row["rest"] == pytest.approx(row["cpu"])
+        assert row["cryptography"] > 0
+        assert row["busy"] > 0
+    assert report["units"].keys() == {"minitls", "ssl"}
+    assert report["units"]["minitls"].keys() == report["units"]["ssl"].keys()
+    assert all(value > 0 for unit in report["units"].values() for value in unit.values())
+
+
+def test_a_report_is_read_again(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = tmp_path / "again.svg", tmp_path / "tables.md"
+    assert main(["--read", str(files[0]), "--chart", str(again[0]), "--markdown", str(again[1])]) == 0
+    assert "download-protocol: download" in capsys.readouterr().out
+    assert again[0].read_text() == files[1].read_text()
+    tables = again[1].read_text()
+    assert "| download, Protocol, 256 KiB writes, MB/s |" in tables
+    assert "| roundtrips | ssl | server |" in tables
+    for table in tables.split("\n\n"):
+        if table.startswith("| "):
+            assert len({line.count("|") for line in table.strip().splitlines()}) == 1
 
 
 def test_the_chart_is_xml_with_a_bar_for_each_result(files: tuple[Path, Path], report: dict[str, Any]) -> None:

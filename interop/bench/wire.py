@@ -10,7 +10,7 @@ NAME = "localhost"
 
 DOWNLOAD = 1  # the server writes ``total`` bytes, ``piece`` at a time
 UPLOAD = 2  # it reads ``total`` bytes and answers REPLY
-ECHO = 3  # it sends back whatever comes, from then on
+ECHO = 3  # it sends back ``total`` bytes as they come; 0: whatever comes, from then on
 HELLO = 4  # it answers REPLY
 
 REPLY = b"k"

@@ -3,6 +3,15 @@ package main
 
 import (
 	"bufio"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/mlkem"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
@@ -10,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -78,10 +88,12 @@ func safely(act func(command) answer, told command) (said answer) {
 	return act(told)
 }
 
-func cpu() float64 {
+// cpu gives this process's seconds: all, and those of them that the kernel had.
+func cpu() (float64, float64) {
 	var usage syscall.Rusage
 	check(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+	user, system := time.Duration(usage.Utime.Nano()), time.Duration(usage.Stime.Nano())
+	return (user + system).Seconds(), system.Seconds()
 }
 
 func resident() int {
@@ -122,7 +134,8 @@ func serve() {
 		if told.Task == "memory" {
 			return answer{"bytes": resident()}
 		}
-		return answer{"cpu": cpu()}
+		used, system := cpu()
+		return answer{"cpu": used, "system": system}
 	})
 }
 
@@ -211,10 +224,12 @@ func ask(connection net.Conn, operation byte, piece, total int) {
 
 func timed(count int, work func()) answer {
 	runtime.GC()
-	used, start := cpu(), time.Now()
+	usedBefore, systemBefore := cpu()
+	start := time.Now()
 	work()
 	seconds := time.Since(start).Seconds()
-	return answer{"count": count, "seconds": seconds, "cpu": cpu() - used}
+	used, system := cpu()
+	return answer{"count": count, "seconds": seconds, "cpu": used - usedBefore, "system": system - systemBefore}
 }
 
 var held []net.Conn
@@ -243,6 +258,8 @@ func act(told command) answer {
 		return answer{"held": 0}
 	case "rss":
 		return answer{"bytes": resident()}
+	case "units":
+		return units()
 	case "agreed":
 		connection := dial(told, trusting("default"))
 		defer connection.Close()
@@ -287,6 +304,61 @@ func roundtrips(told command) answer {
 			check(err)
 		}
 	})
+}
+
+// what one cryptographic operation costs, in microseconds: units.py
+
+func cost(work func()) float64 {
+	best := math.Inf(1)
+	for rounds, tries := 1, 0; tries < 5; {
+		start := time.Now()
+		for range rounds {
+			work()
+		}
+		spent := time.Since(start)
+		if spent < 5*time.Millisecond {
+			rounds *= 4
+			continue
+		}
+		best = min(best, float64(spent.Nanoseconds())/1000/float64(rounds))
+		tries++
+	}
+	return best
+}
+
+func must[T any](made T, err error) T {
+	check(err)
+	return made
+}
+
+func units() answer {
+	made := answer{}
+	gcm := must(cipher.NewGCM(must(aes.NewCipher(make([]byte, 16)))))
+	nonce, header := make([]byte, 12), make([]byte, 5)
+	for name, size := range map[string]int{"small": 64, "kib": 1024, "full": 1 << 14} {
+		plain, buffer := make([]byte, size), make([]byte, 0, size+16)
+		sealed := gcm.Seal(nil, nonce, plain, header)
+		made["seal_"+name] = cost(func() { gcm.Seal(buffer, nonce, plain, header) })
+		made["open_"+name] = cost(func() { must(gcm.Open(buffer, nonce, sealed, header)) })
+	}
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	digest := sha256.Sum256(nonce)
+	signature := must(ecdsa.SignASN1(rand.Reader, key, digest[:]))
+	made["sign"] = cost(func() { must(ecdsa.SignASN1(rand.Reader, key, digest[:])) })
+	made["verify"] = cost(func() { ecdsa.VerifyASN1(&key.PublicKey, digest[:], signature) })
+	curve := ecdh.X25519()
+	peer := must(curve.GenerateKey(rand.Reader)).PublicKey()
+	classical := func() { must(must(curve.GenerateKey(rand.Reader)).ECDH(peer)) }
+	kem := must(mlkem.GenerateKey768())
+	_, ciphertext := kem.EncapsulationKey().Encapsulate()
+	made["share"] = cost(func() { classical(); must(must(mlkem.GenerateKey768()).Decapsulate(ciphertext)) })
+	made["answer"] = cost(func() { classical(); kem.EncapsulationKey().Encapsulate() })
+	made["mac"] = cost(func() {
+		mac := hmac.New(sha256.New, digest[:])
+		mac.Write(digest[:])
+		mac.Sum(nil)
+	})
+	return made
 }
 
 func handshakes(told command) answer {
