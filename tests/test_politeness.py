@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minitls import CredentialStore, ServerConfig, ServerConnection, TLSError
+from minitls import CertificateError, CredentialStore, ServerConfig, ServerConnection, TLSError
 from minitls.certificates.authority import Authority
 from minitls.certificates.crl import Crls
 from minitls.crypto.groups import GROUPS
@@ -48,13 +48,15 @@ def seconds(step: Callable[[], object], tries: int = 7) -> float:
 # what there is ----------------------------------------------------------------------------------------------------------
 
 
-def long_list(authority: Authority, count: int) -> bytes:
-    """A CRL of so many entries."""
+def long_list(authority: Authority, count: int, *serials: int) -> bytes:
+    """A CRL of so many entries, and of these, last of all."""
     now = datetime.now(UTC).replace(microsecond=0)
     builder = x509.CertificateRevocationListBuilder().issuer_name(authority.chain[0].subject)
     builder = builder.last_update(now - timedelta(hours=1)).next_update(now + timedelta(days=7))
     entry = x509.RevokedCertificateBuilder().revocation_date(now)
-    builder._revoked_certificates = [entry.serial_number(number + 1).build() for number in range(count)]  # add_ is quadratic
+    builder._revoked_certificates = [
+        entry.serial_number(number + 1).build() for number in (*range(count), *serials)
+    ]  # add_ is quadratic
     return builder.sign(authority._key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
@@ -70,6 +72,20 @@ def test_a_list_of_many_revoked_is_hashed_when_it_is_given(kind: str) -> None:
     assert counts[0] == counts[1]
     assert counts[1]["verify"] == 1
     assert counts[1]["is_signature_valid"] == 0
+
+
+def test_who_is_revoked_is_found_at_once() -> None:
+    authority = Authority.create()
+    path = [authority.issue("localhost").chain[0], *authority.chain]
+    listed = long_list(authority, 50_000, path[0].serial_number - 1)
+    crls = Crls.from_bytes(listed)
+
+    def check() -> None:
+        with pytest.raises(CertificateError) as caught:
+            crls.check(path, datetime.now(UTC))
+        assert caught.value.reason == "revoked"
+
+    assert seconds(check) < seconds(lambda: Crls.from_bytes(listed), tries=3) / 40
 
 
 def test_uses_are_forgotten_a_few_at_a_time() -> None:

@@ -15,7 +15,7 @@ A certificate for which there is no list passes, unless lists are required; the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -40,13 +40,13 @@ _FETCH = "fetch a new one from the CA"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _List:
-    """``revoked``: serial numbers; ``key``: the identifier of who signed, or None; ``points``: of distribution, None: of all;
-    ``digest``: of what is signed, None where the signature takes it whole.
+    """``revoked``: where a serial number stands in it; ``key``: the identifier of who signed, or None; ``points``: of distribution,
+    None: of all; ``digest``: of what is signed, None where the signature takes it whole.
     """
 
     crl: x509.CertificateRevocationList
     issuer: bytes
-    revoked: frozenset[int]
+    revoked: Mapping[int, int]
     key: bytes | None
     points: frozenset[x509.GeneralName] | None
     users_only: bool
@@ -122,8 +122,7 @@ class Crls:
             text = f"the CRL of {whose} is of the future: of {told(since)}"
             raise _fault("crl_not_yet_valid", text, _NOT_YET_VALID, "check this machine's clock")
         if certificate.serial_number in newest.revoked:
-            entry = newest.crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
-            assert entry is not None  # it is among them
+            entry = newest.crl[newest.revoked[certificate.serial_number]]
             raise revoked(certificate, entry.revocation_date_utc, _reason(entry), "RFC 5280 6.3")
         if until is not None and at > until + TOLERANCE:
             text = f"the CRL of {whose}, which should tell of {who}, was good until {told(until)}"
@@ -171,6 +170,16 @@ def _is_signed_by(each: _List, key: Any) -> bool:
     return True
 
 
+def _places(crl: x509.CertificateRevocationList) -> dict[int, int]:
+    """Where each serial number stands, the first time, and crl[place] is quick from now on.  Raises PARSE_ERRORS."""
+    listed: dict[int, int] = {}
+    for place, each in enumerate(crl):
+        listed.setdefault(each.serial_number, place)
+    if listed:
+        crl[0]  # the first look at a place reads the whole list
+    return listed
+
+
 def _digest(crl: x509.CertificateRevocationList) -> bytes | None:
     """The hash that the signature is over: a millisecond for each 4,000 entries, and so made when the list is given.
 
@@ -200,7 +209,7 @@ def _judge(crl: x509.CertificateRevocationList) -> _List:
     signed: Any = crl  # which says how in the words of a certificate
     try:
         who, issuer, schemes = f"the CRL of {called(crl.issuer)}", crl.issuer.public_bytes(), signed_with(signed)
-        extensions, listed = list(crl.extensions), frozenset(each.serial_number for each in crl)
+        extensions, listed = list(crl.extensions), _places(crl)
         algorithm, digest = crl.signature_hash_algorithm, _digest(crl)
     except PARSE_ERRORS as error:
         raise Misuse(f"this CRL cannot be read: {printable(str(error))}", reason="bad_crl") from None
