@@ -395,6 +395,9 @@ class ClientConfig(_Config):
             raise Misuse(f"tickets_wanted is two numbers from 0 to 255, not {wanted!r}", rule="RFC 9149 3")
 
 
+FEW = 8
+"""Credentials that are looked at one after the other."""
+
 SelectCredential: TypeAlias = "Callable[[ClientHello], Awaitable[Credential | None] | Credential | None]"
 
 
@@ -446,6 +449,25 @@ class ServerConfig(_Config):
             raise Misuse(f"ticket_lifetime is 1 second to 7 days, not {self.ticket_lifetime!r}", rule="RFC 8446 4.6.1")
         if self.early_data is not None:
             self._check_early_data(self.early_data)
+
+    @cached_property
+    def _by_name(self) -> dict[str, tuple[Credential, ...]]:
+        """Where the credentials are many and all of one type, by the names in their certificates."""
+        found: dict[str, list[Credential]] = {}
+        if len(self.credentials) > FEW and len({credential.certificate_type for credential in self.credentials}) == 1:
+            for credential in self.credentials:
+                for name in {name.lower() for name in credential.names}:
+                    found.setdefault(name, []).append(credential)
+        return {name: tuple(credentials) for name, credentials in found.items()}
+
+    def credentials_for(self, host: str | None) -> tuple[Credential, ...]:
+        """Those of ``credentials`` that are for a host, found by its name; () where none is, or where all are looked at anyway."""
+        if host is None or not self._by_name:
+            return ()
+        from minitls.certificates.names import patterns_for
+
+        named = [credential for pattern in patterns_for(host) for credential in self._by_name.get(pattern, ())]
+        return tuple(credential for credential in self.credentials if credential in named) if len(named) > 1 else tuple(named)
 
     def _check_early_data(self, size: int) -> None:
         if not 1 <= size < 2**32:

@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 
-from minitls import Agreement, Alert, CertificateError, ClientConfig, PeerIncompatible, Policy, ServerConfig, negotiate
+from minitls import (
+    Agreement,
+    Alert,
+    CertificateError,
+    ClientConfig,
+    Credential,
+    Danger,
+    PeerIncompatible,
+    Policy,
+    ServerConfig,
+    negotiate,
+)
+from minitls.handshake import server13
 from minitls.handshake.negotiate import (
     choose_alpn,
     choose_cipher_suite,
@@ -236,3 +248,38 @@ def offline(client: ClientConfig, server: ServerConfig, name: str) -> tuple[Agre
         return negotiate(client, server, name), None
     except PeerIncompatible as error:
         return None, error
+
+
+# many credentials ---------------------------------------------------------------------------------------------------------
+
+
+def test_of_many_credentials_those_for_the_name_are_found(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the choice is what it is among few: exact before wildcard only as they stand, another where none for the name will do."""
+    others = [pki.authority.issue(f"host{n}.dev.example").credential() for n in range(12)]
+    wild, exact = pki.authority.issue("*.example.org").credential(), pki.authority.issue("www.example.org").credential()
+    rsa = pki.authority.issue("rsa.example.org", key="rsa2048").credential()
+    many = (*others, wild, exact, rsa)
+    few = many[-3:]
+    looked: list[int] = []
+    choose = server13.choose_credential
+    monkeypatch.setattr(
+        server13, "choose_credential", lambda given, *a, **kw: (looked.append(len(given)), choose(given, *a, **kw))[1]
+    )
+
+    def shown(credentials: tuple[Credential, ...], host: str, **fields: Any) -> Credential:
+        client, server = memory_pair(
+            pki.client_config(verify=Danger.accept_any_certificate, **fields), pki.server_config(credentials=credentials), host
+        )
+        return next(each for each in credentials if each.chain == server.info.local_chain)
+
+    assert shown(many, "www.example.org") is shown(few, "www.example.org") is wild
+    assert shown(many, "a.example.org") is wild
+    assert shown(many, "host7.dev.example") is others[7]
+    assert looked == [2, 3, 1, 1]
+    ecdsa_alone = Policy.modern.replace(signature_schemes=("ecdsa_secp256r1_sha256",))
+    assert shown(many, "rsa.example.org", policy=ecdsa_alone) is wild  # a wildcard, whose key fits
+    assert shown((*others, rsa), "rsa.example.org", policy=ecdsa_alone) is others[0]  # none for the name fits
+    assert shown(many, "nowhere.example") is others[0]
+    tls12 = Policy.intermediate.replace(versions=("TLSv1.2",))
+    assert shown(many, "www.example.org", policy=tls12) is wild
+    assert shown((*others, rsa), "rsa.example.org", policy=tls12) is rsa

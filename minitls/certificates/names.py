@@ -58,6 +58,13 @@ def host_problem(host: str) -> str:
     return "its last label is a number" if labels[-1].isdigit() else ""
 
 
+def patterns_for(host: str) -> tuple[str, ...]:
+    """What a certificate for this host may have: its own name, and the wildcard that covers it (see :func:`matches`)."""
+    host = host.lower()
+    first, _, parent = host.partition(".")
+    return (host, f"*.{parent}") if first and "." in parent and not is_address(host) else (host,)
+
+
 def matches(pattern: str, name: str) -> bool:
     """Whether a certificate's name covers a host's (RFC 9525 section 6.3); case does not matter.
 

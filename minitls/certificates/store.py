@@ -23,7 +23,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from minitls.certificates.credentials import Credential
-from minitls.certificates.names import is_address
+from minitls.certificates.names import patterns_for
 from minitls.certificates.watch import CredentialFiles, Source, Watched
 from minitls.crypto.suites12 import SUITES_12
 from minitls.data import dataclass, field
@@ -76,12 +76,8 @@ class _Shelf:
 
     def find(self, host: str) -> tuple[_Entry, ...]:
         """Those for a host in lower case, by its own name before those by a wildcard (RFC 9525 section 6.3)."""
-        exact = self.hosts.get(host, ())
-        first, _, parent = host.partition(".")
-        wild = self.hosts.get(f"*.{parent}", ()) if first and "." in parent else ()
-        if not wild or is_address(host):
-            return exact
-        return (*exact, *(entry for entry in wild if entry not in exact)) if exact else wild
+        exact, *wild = (self.hosts.get(pattern, ()) for pattern in patterns_for(host))
+        return (*exact, *(entry for entry in wild[0] if entry not in exact)) if wild else exact
 
     @cached_property
     def default(self) -> tuple[_Entry, ...]:

@@ -15,7 +15,7 @@ from minitls.handshake.fragments import answer_limits
 from minitls.handshake.negotiate import Choice, choose_alpn, choose_suite12
 from minitls.handshake.resume import Remembered, context_of, recall
 from minitls.handshake.resume12 import find_session, make_session, master_of
-from minitls.handshake.server13 import candidates
+from minitls.handshake.server13 import candidates, choose_among
 from minitls.handshake.tls12 import (
     Hellos,
     Keys,
@@ -57,16 +57,20 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
         yield from resume(hs, config, hello, known)
         return
     credentials = yield from candidates(hs, config, hello)
-    choice = choose_suite12(
-        hello.cipher_suites,
-        hello.extensions.get(X.supported_groups),
-        credentials,
-        hs.info.server_name,
-        hello.extensions.get(X.signature_algorithms, ()),
-        hello.extensions.get(X.certificate_authorities, ()),
-        config.policy,
-        psk=config.psk is not None,
-    )
+
+    def choose(among: tuple[Credential, ...]) -> Choice:
+        return choose_suite12(
+            hello.cipher_suites,
+            hello.extensions.get(X.supported_groups),
+            among,
+            hs.info.server_name,
+            hello.extensions.get(X.signature_algorithms, ()),
+            hello.extensions.get(X.certificate_authorities, ()),
+            config.policy,
+            psk=config.psk is not None,
+        )
+
+    choice = choose_among(config, credentials, hs.info.server_name, choose)
     suite = choice.suite
     hs.chosen("cipher_suite", suite.name, "first of the server's that the client offers and a certificate fits")
     hs.speak_tls12(suite.hash_name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Set
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Set
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from minitls.config import ClientAuth, Danger, ServerConfig
 from minitls.crypto.groups import Group
@@ -48,6 +48,7 @@ from minitls.wire.numbers import ExtensionType as X
 if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
 
+T = TypeVar("T")
 _MAY_CHANGE = frozenset({X.early_data, X.pre_shared_key, X.padding})
 """What a second ClientHello may have otherwise than the first, besides what it was asked for (section 4.1.2)."""
 
@@ -323,6 +324,19 @@ def share_in(hello: ClientHello, group: Group) -> bytes:
     return next(entry.key_exchange for entry in entries if entry.group == group.code)
 
 
+def choose_among(
+    config: ServerConfig, credentials: tuple[Credential, ...], host: str | None, choose: Callable[[tuple[Credential, ...]], T]
+) -> T:
+    """By ``choose``, which prefers those for the host: it need not look at hundreds of others, unless none of those will do."""
+    named = config.credentials_for(host) if credentials is config.credentials else ()
+    if named:
+        try:
+            return choose(named)
+        except PeerIncompatible:
+            pass  # one for another name may have a key that fits
+    return choose(credentials)
+
+
 def candidates(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[tuple[Credential, ...]]:
     """The application's choice if it has one, all ``credentials`` otherwise.  Raises unrecognized_name where there is none."""
     credentials = config.credentials
@@ -360,10 +374,14 @@ def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -
     schemes = hello.extensions[X.signature_algorithms]
     in_certificates = hello.extensions.get(X.signature_algorithms_cert)
     types = hello.extensions.get(X.server_certificate_type, X509_ALONE)
-    credentials = tuple(delegation.delegate_for(each, hello.extensions, config, client=False) for each in credentials)
-    credential, scheme, why = choose_credential(
-        credentials, hs.info.server_name, schemes, authorities, config.policy, in_certificates=in_certificates, types=types
-    )
+
+    def choose(among: tuple[Credential, ...]) -> tuple[Credential, SignatureScheme, str]:
+        offered = tuple(delegation.delegate_for(each, hello.extensions, config, client=False) for each in among)
+        return choose_credential(
+            offered, hs.info.server_name, schemes, authorities, config.policy, in_certificates=in_certificates, types=types
+        )
+
+    credential, scheme, why = choose_among(config, credentials, hs.info.server_name, choose)
     hs.info.server_certificate_type = credential.certificate_type
     hs.chosen("certificate", scheme.name, why if credential.delegation is None else f"{why}; a key that it delegates to")
     hs.info.signature_scheme = scheme.name
