@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from minitls.certificates.faults import Fault, read_der
+from minitls.certificates.facts import read_facts
+from minitls.certificates.faults import Fault
 from minitls.certificates.ocsp import Staple, check_staple
 from minitls.certificates.sct import Logs, Timestamp, check_logged, timestamps
 from minitls.data import dataclass
@@ -27,7 +28,7 @@ def check_beside(
     ``path``: the verified one, DER, leaf first.  ``ocsp_response``: as stapled, b"" where the server stapled none, None where
     nobody asked it; ``scts``: the items of signed_certificate_timestamp.
     """
-    certificates = [read_der(der) for der in path]
+    certificates = [read_facts(der).certificate for der in path]
     try:
         staple = None if ocsp_response is None else check_staple(certificates, ocsp_response, at)
         found = timestamps(certificates, at, tls=scts, ocsp=staple.scts if staple is not None else (), logs=logs)

@@ -16,7 +16,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from minitls.certificates.faults import Fault, called, name_of, printable
+from minitls.certificates.facts import Facts
+from minitls.certificates.faults import Fault, called, printable
 from minitls.errors import Alert
 
 MAX_COMPARISONS = 2**16
@@ -24,49 +25,46 @@ MAX_COMPARISONS = 2**16
 _PERMITTED_VIOLATION, _EXCLUDED_VIOLATION, _SUBTREE_MINMAX, _UNSUPPORTED_CONSTRAINT = 47, 48, 49, 51  # OpenSSL's numbers
 
 
-def check_constraints(path: Sequence[x509.Certificate]) -> None:
+def check_constraints(path: Sequence[Facts]) -> None:
     """Every name in the path is one that the CAs above it may vouch for.  ``path``: leaf first.  Raises Fault."""
     comparisons = 0
     for height, ca in enumerate(path):
-        try:
-            constraints = ca.extensions.get_extension_for_class(x509.NameConstraints).value
-        except x509.ExtensionNotFound:
+        constraints = ca.extension(x509.NameConstraints)
+        if constraints is None:
             continue
         if height == 0:
-            text = f"{name_of(ca)} has name constraints, which only a CA may have"
+            text = f"{ca} has name constraints, which only a CA may have"
             raise Fault("name_constraints", Alert.unsupported_certificate, _UNSUPPORTED_CONSTRAINT, text, "RFC 5280 4.2.1.10")
         permitted, excluded = list(constraints.permitted_subtrees or ()), list(constraints.excluded_subtrees or ())
         for below in path[:height]:
-            if below is not path[0] and below.subject == below.issuer:
+            if below is not path[0] and below.self_issued:
                 continue
             for name in _names(below):
                 comparisons += len(permitted) + len(excluded)
                 if comparisons > MAX_COMPARISONS:
-                    text = f"more than {MAX_COMPARISONS} names to compare with the constraints of {name_of(ca)}"
+                    text = f"more than {MAX_COMPARISONS} names to compare with the constraints of {ca}"
                     raise Fault("too_complex", Alert.bad_certificate, 1, text)
                 _check(name, permitted, excluded, ca, below)
 
 
-def check_readable(path: Sequence[x509.Certificate]) -> None:
+def check_readable(path: Sequence[Facts]) -> None:
     """The constraints are as pyca/cryptography reads them: it passes over minimum and maximum of a subtree.  Raises Fault."""
     for ca in path:
-        try:
-            constraints = ca.extensions.get_extension_for_class(x509.NameConstraints).value
-        except x509.ExtensionNotFound:
-            continue
-        if constraints.public_bytes() not in ca.tbs_certificate_bytes:
-            text = f"{name_of(ca)} has name constraints with more in them than names"
+        constraints = ca.extension(x509.NameConstraints)
+        if constraints is not None and constraints.public_bytes() not in ca.outline.tbs:
+            text = f"{ca} has name constraints with more in them than names"
             raise Fault("name_constraints", Alert.unsupported_certificate, _SUBTREE_MINMAX, text, "RFC 5280 4.2.1.10")
 
 
-def _names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
+def _names(of: Facts) -> Iterator[x509.GeneralName]:
     """What a certificate is for; a mailbox in its subject counts where it has no subjectAltName."""
-    if certificate.subject.rdns:
-        yield x509.DirectoryName(certificate.subject)
-    try:
-        yield from certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        for attribute in certificate.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
+    subject, names = of.certificate.subject, of.extension(x509.SubjectAlternativeName)
+    if subject.rdns:
+        yield x509.DirectoryName(subject)
+    if names is not None:
+        yield from names
+    else:
+        for attribute in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
             yield x509.RFC822Name(str(attribute.value))
 
 
@@ -74,8 +72,8 @@ def _check(
     name: x509.GeneralName,
     permitted: Sequence[x509.GeneralName],
     excluded: Sequence[x509.GeneralName],
-    ca: x509.Certificate,
-    below: x509.Certificate,
+    ca: Facts,
+    below: Facts,
 ) -> None:
     allowing = [each.value for each in permitted if type(each) is type(name)]
     forbidding = [each.value for each in excluded if type(each) is type(name)]
@@ -84,12 +82,12 @@ def _check(
     within = _WITHIN.get(type(name))
     shown = called(name.value) if isinstance(name.value, x509.Name) else printable(str(name.value))
     if within is None:
-        text = f"{name_of(ca)} constrains names such as {shown} of {name_of(below)}, and that kind is not supported"
+        text = f"{ca} constrains names such as {shown} of {below}, and that kind is not supported"
         code = _UNSUPPORTED_CONSTRAINT
     elif any(within(name.value, tree, True) for tree in forbidding):
-        text, code = f"{name_of(ca)} may not vouch for {shown}: its name constraints exclude it", _EXCLUDED_VIOLATION
+        text, code = f"{ca} may not vouch for {shown}: its name constraints exclude it", _EXCLUDED_VIOLATION
     elif allowing and not any(within(name.value, tree, False) for tree in allowing):
-        text, code = f"{name_of(ca)} may not vouch for {shown}: its name constraints are for other names", _PERMITTED_VIOLATION
+        text, code = f"{ca} may not vouch for {shown}: its name constraints are for other names", _PERMITTED_VIOLATION
     else:
         return
     raise Fault("name_constraints", Alert.bad_certificate, code, text, "RFC 5280 4.2.1.10")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -81,12 +82,9 @@ def looked_at(certificate: x509.Certificate) -> x509.Certificate:
     return certificate
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
+def quietly() -> AbstractContextManager[Any]:
     """A serial number of 0 or less is common in private PKIs, and harmless: no peer gets to print a warning on our stderr."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        yield
+    return warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning)
 
 
 def printable(text: str) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from minitls.certificates.faults import Fault, name_of
+from minitls.certificates.facts import Facts
+from minitls.certificates.faults import Fault
 from minitls.errors import Alert
 
 RSA_BITS = range(2048, 8192 + 1)
 """Shorter can be broken; longer costs who verifies more than it is worth, and a stranger chooses it."""
-CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+NAMED_CURVES = {
+    "secp256r1": bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107"),
+    "secp384r1": bytes.fromhex("301006072a8648ce3d020106052b81040022"),
+    "secp521r1": bytes.fromhex("301006072a8648ce3d020106052b81040023"),
+}
+"""The AlgorithmIdentifier (RFC 5480 section 2.1.1) with which a SubjectPublicKeyInfo begins that names its curve, in DER."""
 _WHOLE = (
     ed25519.Ed25519PublicKey,
     ed448.Ed448PublicKey,
@@ -26,23 +30,19 @@ _WHOLE = (
 _EE_KEY_TOO_SMALL, _CA_KEY_TOO_SMALL, _EXPLICIT_CURVE = 66, 67, 94  # OpenSSL's numbers
 
 
-def check_key(certificate: x509.Certificate, *, ca: bool = False) -> None:
+def check_key(of: Facts, *, ca: bool = False) -> None:
     """The key is of a kind that TLS 1.3 can use, and of a size worth having (RFC 9325 section 4.5).  Raises Fault, ValueError."""
+    if of.key_is_sound:
+        return
     try:
-        key: Any = certificate.public_key()
+        key: Any = of.certificate.public_key()
     except UnsupportedAlgorithm:
-        raise unsupported(f"{name_of(certificate)} has", "a key of a kind unknown here") from None
-    check_public_key(key, lambda: f"{name_of(certificate)} has", ca=ca)
-    if isinstance(key, ec.EllipticCurvePublicKey) and named_curve(key) not in certificate.tbs_certificate_bytes:
-        text = f"{name_of(certificate)} has a key on a curve that is given by its numbers, and not by its name"
+        raise unsupported(f"{of} has", "a key of a kind unknown here") from None
+    check_public_key(key, lambda: f"{of} has", ca=ca)
+    if isinstance(key, ec.EllipticCurvePublicKey) and NAMED_CURVES[key.curve.name] not in of.outline.tbs:
+        text = f"{of} has a key on a curve that is given by its numbers, and not by its name"
         raise Fault("unsupported_key", Alert.unsupported_certificate, _EXPLICIT_CURVE, text, "RFC 5480 2.1.1")
-
-
-def named_curve(key: ec.EllipticCurvePublicKey) -> bytes:
-    """The AlgorithmIdentifier of a key's curve by its name, in DER: the first thing in its SubjectPublicKeyInfo."""
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    at = 2 if spki[1] < 0x80 else 2 + (spki[1] & 0x7F)
-    return spki[at : at + 2 + spki[at + 1]]
+    of.key_is_sound = True
 
 
 def check_public_key(key: Any, who_has: Callable[[], str], *, ca: bool = False) -> None:
@@ -53,7 +53,7 @@ def check_public_key(key: Any, who_has: Callable[[], str], *, ca: bool = False) 
             text = f"{who_has()} an RSA key of {key.key_size} bits, which is too {word}"
             raise Fault("weak_key", Alert.bad_certificate, _CA_KEY_TOO_SMALL if ca else _EE_KEY_TOO_SMALL, text, "RFC 9325 4.5")
     elif isinstance(key, ec.EllipticCurvePublicKey):
-        if not isinstance(key.curve, CURVES):
+        if key.curve.name not in NAMED_CURVES:
             raise unsupported(who_has(), f"a key on the curve {key.curve.name}")
     elif not isinstance(key, _WHOLE):
         raise unsupported(who_has(), "a key that cannot sign in TLS")

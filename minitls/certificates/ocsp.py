@@ -27,6 +27,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, OCSPExtensionOID, SignatureAlgorithmOID
 
+from minitls.certificates.facts import Facts
 from minitls.certificates.faults import PARSE_ERRORS, Fault, called, malformed, name_of, printable, quietly
 from minitls.certificates.keys import check_key
 from minitls.certificates.path import check_certificate, check_signed_by
@@ -175,9 +176,10 @@ def _check_delegation(responder: x509.Certificate, issuer: x509.Certificate, at:
         text = f"{who} signed the stapled OCSP response, and is by {called(responder.issuer)}, not by {called(issuer.subject)}"
         raise _refused("ocsp_responder", text, rule=rule)
     try:
-        check_key(responder)
-        check_signed_by(responder, issuer)
-        check_certificate(responder, at)
+        facts = Facts(responder)
+        check_key(facts)
+        check_signed_by(facts, Facts(issuer))
+        check_certificate(facts, at)
     except Fault as fault:
         text = f"the stapled OCSP response is by a responder whom we do not trust: {fault.message}"
         raise _refused("ocsp_responder", text, rule=rule) from None

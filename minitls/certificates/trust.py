@@ -12,14 +12,13 @@ from functools import cache, cached_property
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from minitls.certificates.credentials import load_chain, read_file
 from minitls.certificates.faults import PARSE_ERRORS, read_der, read_pem
 from minitls.certificates.names import normalise
+from minitls.certificates.path import Anchors
 from minitls.certificates.verify import as_der, verify_chain
-from minitls.data import dataclass
 from minitls.errors import Alert, CertificateError, Misuse
 
 BUNDLES = (
@@ -33,15 +32,6 @@ CACHED_VERDICTS = 256
 
 Verdict: TypeAlias = tuple[tuple[x509.Certificate, ...], datetime, datetime]
 """A path, and from when until when all of it is valid."""
-
-
-@dataclass(frozen=True, slots=True)
-class Anchors:
-    """A store's certificates: for the web's verifier (None where there are none), and by the DER of their subject for ours."""
-
-    certificates: tuple[x509.Certificate, ...]
-    store: verification.Store | None
-    by_subject: dict[bytes, list[x509.Certificate]]
 
 
 class TrustStore:
@@ -90,11 +80,7 @@ class TrustStore:
 
     @cached_property
     def anchors(self) -> Anchors:
-        certificates = tuple(dict.fromkeys(self._load()))
-        by_subject: dict[bytes, list[x509.Certificate]] = {}
-        for certificate in certificates:
-            by_subject.setdefault(certificate.subject.public_bytes(), []).append(certificate)
-        return Anchors(certificates, verification.Store(list(certificates)) if certificates else None, by_subject)
+        return Anchors.of(tuple(dict.fromkeys(self._load())))
 
     @cached_property
     def subjects(self) -> tuple[bytes, ...]:
@@ -125,12 +111,13 @@ class TrustStore:
         if known is not None and known[1] <= at <= known[2]:
             return list(known[0])
         path = verify_chain(self.anchors, chain, name, at, client=client)
-        begin, end = max(c.not_valid_before_utc for c in path), min(c.not_valid_after_utc for c in path)
+        begin, end = max(each.validity[0] for each in path), min(each.validity[1] for each in path)
+        certificates = tuple([each.certificate for each in path])
         with self._lock:
             while len(self._verdicts) >= CACHED_VERDICTS:
                 del self._verdicts[next(iter(self._verdicts))]  # the oldest
-            self._verdicts[key] = (tuple(path), begin, end)
-        return path
+            self._verdicts[key] = (certificates, begin, end)
+        return list(certificates)
 
 
 def _read_system(file: str | None, folders: str | None) -> list[x509.Certificate]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -13,17 +14,15 @@ from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier, PublicKeyAlgorithmOID, SignatureAlgorithmOID
 
 from minitls.certificates.constraints import check_readable
-from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of, printable, read_der
+from minitls.certificates.facts import Facts, facts_of, read_facts
+from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, printable
 from minitls.certificates.keys import check_key
 from minitls.certificates.names import is_address, matches
-from minitls.certificates.path import MAX_DEPTH, PathBuilder, allows
+from minitls.certificates.path import MAX_DEPTH, Anchors, PathBuilder, allows
 from minitls.certificates.spki import key_schemes
 from minitls.crypto.signatures import SCHEMES_12
 from minitls.errors import Alert
 from minitls.wire.numbers import SignatureScheme
-
-if TYPE_CHECKING:
-    from minitls.certificates.trust import Anchors
 
 SHOWN_NAMES = 8
 """Of a certificate that is for other names, so many are told."""
@@ -31,18 +30,18 @@ SHOWN_NAMES = 8
 
 def parse_leaf(chain: Sequence[bytes]) -> x509.Certificate:
     """The peer's own certificate.  Raises CertificateError."""
-    return parse_chain(chain[:1])[0]
+    return parse_chain(chain[:1])[0].certificate
 
 
-def parse_chain(chain: Sequence[bytes | x509.Certificate]) -> list[x509.Certificate]:
-    """DER, leaf first, as objects.  Raises CertificateError for what is none, and for too many."""
+def parse_chain(chain: Sequence[bytes | x509.Certificate]) -> list[Facts]:
+    """What a chain's certificates say, leaf first.  Raises CertificateError for what is none, and for too many."""
     if not chain:
         raise Fault("no_certificate", Alert.bad_certificate, 1, "there is no certificate").error(())
     try:
         if len(chain) > MAX_DEPTH:
             text = f"{len(chain)} certificates are too many: {MAX_DEPTH} at most"
             raise Fault("chain_too_long", Alert.bad_certificate, 22, text)
-        return [c if isinstance(c, x509.Certificate) else read_der(c) for c in chain]
+        return [facts_of(c) if isinstance(c, x509.Certificate) else read_facts(c) for c in chain]
     except Fault as fault:
         raise fault.error(as_der(chain)) from None
     except PARSE_ERRORS as error:
@@ -116,39 +115,44 @@ def signed_with(certificate: x509.Certificate) -> tuple[SignatureScheme, ...]:
     will do.
     """
     oid = certificate.signature_algorithm_oid
+    if oid in _SIGNED_WITH:
+        return _SIGNED_WITH[oid]
     if oid == SignatureAlgorithmOID.RSASSA_PSS:
         algorithm = certificate.signature_hash_algorithm
         return _PSS_SIGNED_WITH.get(algorithm.name if algorithm is not None else "", ())
     lattice = _LATTICE.get(oid.dotted_string)
-    return _SIGNED_WITH.get(oid, ()) if lattice is None else (lattice,)
+    return () if lattice is None else (lattice,)
 
 
-def check_signatures(path: Sequence[x509.Certificate], accepted: Container[int]) -> None:
-    """A policy's certificate_signature_schemes hold for the whole path but its anchor, which is believed for itself.
+def accepted(path: Sequence[x509.Certificate], schemes: Container[Any]) -> tuple[bytes, ...]:
+    """The path's DER, if a policy's certificate_signature_schemes hold for all of it but its anchor, which is believed for itself.
 
     Raises CertificateError.
     """
-    for certificate in path[:-1]:
-        if not any(scheme in accepted for scheme in signed_with(certificate)):
-            text = f"{name_of(certificate)} is signed in a way that our policy does not accept"
+    facts = [*map(facts_of, path)]
+    for each in facts[:-1]:
+        for scheme in signed_with(each.certificate):
+            if scheme in schemes:
+                break
+        else:
+            text = f"{each} is signed in a way that our policy does not accept"
             fault = Fault("signature_not_accepted", Alert.unsupported_certificate, 1, text, "RFC 8446 4.2.3")
-            raise fault.error([each.public_bytes(Encoding.DER) for each in path])
+            raise fault.error([each.der for each in facts])
+    return tuple([each.der for each in facts])
 
 
 def verify_chain(
     anchors: Anchors, chain: Sequence[bytes | x509.Certificate], server_name: str | None, at: datetime, *, client: bool
-) -> list[x509.Certificate]:
+) -> list[Facts]:
     """The path found good, leaf first, an anchor last.  Raises CertificateError.
 
     ``server_name``: normalised; None where no name is asked for (``client``: a client's chain).
     """
-    certificates = parse_chain(chain)
-    leaf = certificates[0]
+    offered = parse_chain(chain)
+    leaf = offered[0]
     purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
     try:
-        path = _by_the_webs_rules(anchors, certificates, server_name, at) if not client and server_name else None
-        if path is None:
-            path = PathBuilder(anchors.by_subject, certificates[1:], at, purpose).build(leaf)
+        path = _find_path(anchors, offered, None if client else server_name, at, purpose)
         check_readable(path)
         check_purpose(leaf, purpose, pinned=len(path) == 1)
         if server_name is not None:
@@ -161,40 +165,54 @@ def verify_chain(
     return path
 
 
-def _by_the_webs_rules(
-    anchors: Anchors, certificates: Sequence[x509.Certificate], server_name: str, at: datetime
-) -> list[x509.Certificate] | None:
+def _find_path(
+    anchors: Anchors, offered: Sequence[Facts], server_name: str | None, at: datetime, purpose: x509.ObjectIdentifier
+) -> list[Facts]:
+    """What our rules or the web's verifier find good.  Raises the Fault of ours, and PARSE_ERRORS.
+
+    A straight path is the only one that either could find, and ours remember its CAs: they come first.  Where there is a choice,
+    the web's verifier makes it; and then ours, who say what is wrong.  ``server_name``: None where the web's is not asked.
+    """
+    path = None
+    with suppress(Fault, *PARSE_ERRORS):
+        path = PathBuilder(anchors, offered[1:], at, purpose).straight(offered[0])
+    if path is None and server_name:
+        path = _by_the_webs_rules(anchors, offered, server_name, at)
+    return path or PathBuilder(anchors, offered[1:], at, purpose).build(offered[0])
+
+
+def _by_the_webs_rules(anchors: Anchors, offered: Sequence[Facts], server_name: str, at: datetime) -> list[Facts] | None:
     """pyca/cryptography's verdict: a path, or None where it has none.  It too limits the signatures that it checks."""
     if anchors.store is None:
         return None
     subject = x509.IPAddress(ipaddress.ip_address(server_name)) if is_address(server_name) else x509.DNSName(server_name)
     builder = verification.PolicyBuilder().store(anchors.store).time(at).max_chain_depth(MAX_DEPTH - 2)
+    leaf, *cas = [each.certificate for each in offered]
     try:
-        for ca in certificates[1:]:
-            check_key(ca, ca=True)  # it has no upper limit for RSA
-        return builder.build_server_verifier(subject).verify(certificates[0], list(certificates[1:]))
+        for each in offered[1:]:
+            check_key(each, ca=True)  # it has no upper limit for RSA
+        path = builder.build_server_verifier(subject).verify(leaf, cas)
     except (Fault, verification.VerificationError, *PARSE_ERRORS):
         return None  # ours decides, and says why
+    return [*map(facts_of, path)]
 
 
-def check_purpose(leaf: x509.Certificate, purpose: x509.ObjectIdentifier, *, pinned: bool) -> None:
+def check_purpose(leaf: Facts, purpose: x509.ObjectIdentifier, *, pinned: bool) -> None:
     """The leaf is meant for this end of TLS (RFC 5280 sections 4.2.1.3 and 4.2.1.12).  Raises Fault, PARSE_ERRORS.
 
     ``pinned``: it is trusted by itself, so that it may be a CA too, as ``openssl req -x509`` makes them.
     """
-    who = name_of(leaf)
-    for extension in leaf.extensions:
-        value = extension.value
-        if isinstance(value, x509.ExtendedKeyUsage):
+    for kind, value in leaf.extensions.items():  # the first that is wrong is told
+        if kind is x509.ExtendedKeyUsage:
             if not allows(value, purpose):
                 role = "clients" if purpose == ExtendedKeyUsageOID.CLIENT_AUTH else "servers"
-                raise Fault("bad_usage", Alert.unsupported_certificate, 26, f"{who} is not for TLS {role}", "RFC 5280 4.2.1.12")
-        elif isinstance(value, x509.KeyUsage):
+                raise Fault("bad_usage", Alert.unsupported_certificate, 26, f"{leaf} is not for TLS {role}", "RFC 5280 4.2.1.12")
+        elif kind is x509.KeyUsage:
             if not value.digital_signature:
-                text = f"{who} may not sign, and TLS 1.3 has to"
+                text = f"{leaf} may not sign, and TLS 1.3 has to"
                 raise Fault("bad_usage", Alert.unsupported_certificate, 26, text, "RFC 8446 4.4.2.2")
-        elif isinstance(value, x509.BasicConstraints) and value.ca and not pinned:
-            text, remedy = f"{who} is a CA's, and no leaf", "the certificate of the server or client comes first in its chain"
+        elif kind is x509.BasicConstraints and value.ca and not pinned:
+            text, remedy = f"{leaf} is a CA's, and no leaf", "the certificate of the server or client comes first in its chain"
             raise Fault("bad_usage", Alert.unsupported_certificate, 26, text, "RFC 8446 4.4.2", remedy)
 
 
@@ -203,14 +221,12 @@ def _mismatch(server_name: str) -> int:
     return 64 if is_address(server_name) else 62
 
 
-def check_name(leaf: x509.Certificate, server_name: str) -> None:
+def check_name(leaf: Facts, server_name: str) -> None:
     """The leaf is for this host (RFC 9525 section 6).  The common name counts for nothing.  Raises Fault, PARSE_ERRORS."""
-    who = name_of(leaf)
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        text, remedy = f"{who} names no host: it has no subjectAltName", "the common name is not used: it needs a new certificate"
-        raise Fault("name_mismatch", Alert.bad_certificate, _mismatch(server_name), text, "RFC 9525 6.3", remedy) from None
+    names = leaf.extension(x509.SubjectAlternativeName)
+    if names is None:
+        text, remedy = f"{leaf} names no host: it has no subjectAltName", "the common name is not used: it needs a new certificate"
+        raise Fault("name_mismatch", Alert.bad_certificate, _mismatch(server_name), text, "RFC 9525 6.3", remedy)
     hosts, addresses = names.get_values_for_type(x509.DNSName), names.get_values_for_type(x509.IPAddress)
     if is_address(server_name):
         good = ipaddress.ip_address(server_name) in addresses
@@ -222,5 +238,5 @@ def check_name(leaf: x509.Certificate, server_name: str) -> None:
         if len(listed) > SHOWN_NAMES:
             shown += f", and {len(listed) - SHOWN_NAMES} more"
         code = _mismatch(server_name)
-        text = f"{who} is not for {server_name}: it is for {shown}"
+        text = f"{leaf} is not for {server_name}: it is for {shown}"
         raise Fault("name_mismatch", Alert.bad_certificate, code, text, "RFC 9525 6.1", "ask for one of these names, with --sni")

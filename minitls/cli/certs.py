@@ -312,6 +312,7 @@ def _misplaced(chain: Sequence[x509.Certificate]) -> list[str]:
 
 def _link(chain: Sequence[x509.Certificate], place: int) -> str:
     """What is wrong between a certificate and the next; "" if that one issued it."""
+    from minitls.certificates.facts import Facts
     from minitls.certificates.faults import Fault, called
     from minitls.certificates.path import check_signed_by
 
@@ -323,7 +324,7 @@ def _link(chain: Sequence[x509.Certificate], place: int) -> str:
         return f"number {place + 1} is signed by itself: {numbers} has no place after it"
     if below.issuer == above.subject:
         try:
-            check_signed_by(below, above)
+            check_signed_by(Facts(below), Facts(above))
         except Fault as fault:
             return f"{numbers} has the name of the issuer of number {place + 1}, but {fault.message}"
         return ""

@@ -183,6 +183,8 @@ def schemes_for(public_key: PublicKeyTypes) -> tuple[SignatureScheme, ...]:
     An RSA key is taken for one whose certificate says rsaEncryption, and gets rsa_pss_rsae_*: the rare certificate that
     says id-RSASSA-PSS needs rsa_pss_pss_* instead, which the object does not tell and :mod:`minitls.certificates` does.
     """
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return _OF_CURVE.get(public_key.curve.name, ())
     return tuple(
         scheme.code
         for scheme in SCHEMES.values()
@@ -221,6 +223,11 @@ SCHEMES: Mapping[int, Scheme] = {
         RsaPkcs1(SignatureScheme.rsa_pkcs1_sha512, _SHA512),
     )
 }
+
+_OF_CURVE: Mapping[str, tuple[SignatureScheme, ...]] = {
+    curve().name: (scheme.code,) for scheme in SCHEMES.values() if isinstance(scheme, Ecdsa) for curve in scheme.curves
+}
+"""In TLS 1.3 a curve has one hash (RFC 8446 section 4.2.3)."""
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 

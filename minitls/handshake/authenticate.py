@@ -133,6 +133,7 @@ def verified_path(
     from datetime import UTC, datetime  # late, like X.509, which brings it
 
     from minitls.certificates.trust import TrustStore
+    from minitls.certificates.verify import accepted
 
     raw_keys.check_certificates_wanted(config, chain)
     store, at = config.trust or TrustStore.system(), datetime.fromtimestamp(config.clock(), UTC)
@@ -142,7 +143,7 @@ def verified_path(
         found = yield from ask(store.verify, chain, name, at)
     else:
         found = yield from ask(store.verify_client, chain, at)
-    path = accepted(tuple(found), config.policy.certificate_signature_schemes or ())
+    path = accepted(found, config.policy.certificate_signature_schemes or ())
     if config.pinned_keys:
         from minitls.certificates.pins import check_pins
 
@@ -182,17 +183,6 @@ def conclude(hs: Handshake, config: ClientConfig | ServerConfig) -> Flow[None]:
     if isinstance(config, ClientConfig):
         check_staples(hs, config)
     yield from ask_application(config, hs.info.peer_chain, hs.info.verified_chain, hs.info.server_name, hs.info.beside)
-
-
-@lru_cache(256)
-def accepted(path: tuple[Any, ...], schemes: tuple[Any, ...]) -> tuple[bytes, ...]:
-    """The path's DER, if it is signed in ways that the policy accepts.  Raises CertificateError."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    from minitls.certificates.verify import check_signatures
-
-    check_signatures(path, schemes)
-    return tuple(certificate.public_bytes(Encoding.DER) for certificate in path)
 
 
 def receive_proof(hs: Handshake, context: bytes, key: PeerKey, offered: Sequence[int]) -> Flow[SignatureScheme]:
