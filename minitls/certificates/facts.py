@@ -5,7 +5,7 @@ Facts of a certificate alone, which no time, name or trust changes: verdicts are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -93,7 +93,8 @@ class Facts:
     @cached_property
     def extensions(self) -> Mapping[type[Any], Any]:
         """Their values by type, in the certificate's order."""
-        return {type(extension.value): extension.value for extension in self.certificate.extensions}
+        values = [extension.value for extension in self.certificate.extensions]
+        return dict(zip(map(type, values), values, strict=True))
 
     @cached_property
     def critical(self) -> tuple[x509.ObjectIdentifier, ...]:
@@ -103,6 +104,22 @@ class Facts:
     def extension(self, kind: type[_Value]) -> _Value | None:
         value: _Value | None = self.extensions.get(kind)
         return value
+
+
+class ValidPath(list[x509.Certificate]):
+    """A path that was found good, leaf first: a list, for the application; and what its certificates say, for us."""
+
+    __slots__ = ("_facts",)
+
+    def __init__(self, facts: Sequence[Facts]) -> None:
+        super().__init__([each.certificate for each in facts])
+        self._facts = facts
+
+
+def facts_in(path: Sequence[x509.Certificate]) -> Sequence[Facts]:
+    if isinstance(path, ValidPath) and path == [each.certificate for each in path._facts]:  # whose list it is may have changed it
+        return path._facts
+    return [*map(facts_of, path)]
 
 
 @lru_cache(KEPT)

@@ -30,7 +30,7 @@ from cryptography.x509 import verification
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID
 
 from minitls.certificates.constraints import check_constraints
-from minitls.certificates.facts import Facts
+from minitls.certificates.facts import Facts, facts_of
 from minitls.certificates.faults import PARSE_ERRORS, Fault, called, malformed, printable
 from minitls.certificates.keys import check_key
 from minitls.data import dataclass
@@ -72,7 +72,7 @@ class Anchors:
     @classmethod
     def of(cls, certificates: tuple[x509.Certificate, ...]) -> Anchors:
         by_subject: dict[bytes, list[Facts]] = {}
-        for each in map(Facts, certificates):
+        for each in map(facts_of, certificates):
             by_subject.setdefault(each.subject, []).append(each)
 
         @lru_cache(CACHED_SIGNATURES)
@@ -82,7 +82,7 @@ class Anchors:
         return cls(certificates, verification.Store(list(certificates)) if certificates else None, by_subject, check_ca)
 
     def __contains__(self, one: Facts) -> bool:
-        return any(one.certificate == each.certificate for each in self.by_subject.get(one.subject, ()))
+        return one.certificate in [each.certificate for each in self.by_subject.get(one.subject, ())]
 
 
 class PathBuilder:
@@ -111,8 +111,11 @@ class PathBuilder:
         while path[-1] not in self._anchors:
             name = path[-1].outline.issuer
             above = [*self._anchors.by_subject.get(name, ()), *self._offered.get(name, ())]
-            if len(path) == MAX_DEPTH or not above or any(each.certificate != above[0].certificate for each in above):
+            if len(path) == MAX_DEPTH or not above:
                 return None
+            for other in above[1:]:
+                if other.certificate != above[0].certificate:
+                    return None
             path.append(above[0])
         check_certificate(leaf, self._at)
         for height, (below, issuer) in enumerate(pairwise(path), 1):

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from minitls.certificates.credentials import load_chain, read_file
+from minitls.certificates.facts import Facts, ValidPath
 from minitls.certificates.faults import PARSE_ERRORS, read_der, read_pem
 from minitls.certificates.names import normalise
 from minitls.certificates.path import Anchors
@@ -30,7 +31,7 @@ BUNDLES = (
 )
 CACHED_VERDICTS = 256
 
-Verdict: TypeAlias = tuple[tuple[x509.Certificate, ...], datetime, datetime]
+Verdict: TypeAlias = tuple[Sequence[Facts], datetime, datetime]
 """A path, and from when until when all of it is valid."""
 
 
@@ -109,15 +110,14 @@ class TrustStore:
         key = (tuple(as_der(chain)), name, client)
         known = self._verdicts.get(key)
         if known is not None and known[1] <= at <= known[2]:
-            return list(known[0])
+            return ValidPath(known[0])
         path = verify_chain(self.anchors, chain, name, at, client=client)
-        begin, end = max(each.validity[0] for each in path), min(each.validity[1] for each in path)
-        certificates = tuple([each.certificate for each in path])
+        begins, ends = zip(*[each.validity for each in path], strict=True)
         with self._lock:
             while len(self._verdicts) >= CACHED_VERDICTS:
                 del self._verdicts[next(iter(self._verdicts))]  # the oldest
-            self._verdicts[key] = (certificates, begin, end)
-        return list(certificates)
+            self._verdicts[key] = (path, max(begins), min(ends))
+        return ValidPath(path)
 
 
 def _read_system(file: str | None, folders: str | None) -> list[x509.Certificate]:

@@ -14,7 +14,7 @@ from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier, PublicKeyAlgorithmOID, SignatureAlgorithmOID
 
 from minitls.certificates.constraints import check_readable
-from minitls.certificates.facts import Facts, facts_of, read_facts
+from minitls.certificates.facts import Facts, facts_in, facts_of, read_facts
 from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, printable
 from minitls.certificates.keys import check_key
 from minitls.certificates.names import is_address, matches
@@ -129,7 +129,7 @@ def accepted(path: Sequence[x509.Certificate], schemes: Container[Any]) -> tuple
 
     Raises CertificateError.
     """
-    facts = [*map(facts_of, path)]
+    facts = facts_in(path)
     for each in facts[:-1]:
         for scheme in signed_with(each.certificate):
             if scheme in schemes:
@@ -227,13 +227,12 @@ def check_name(leaf: Facts, server_name: str) -> None:
     if names is None:
         text, remedy = f"{leaf} names no host: it has no subjectAltName", "the common name is not used: it needs a new certificate"
         raise Fault("name_mismatch", Alert.bad_certificate, _mismatch(server_name), text, "RFC 9525 6.3", remedy)
-    hosts, addresses = names.get_values_for_type(x509.DNSName), names.get_values_for_type(x509.IPAddress)
     if is_address(server_name):
-        good = ipaddress.ip_address(server_name) in addresses
+        good = ipaddress.ip_address(server_name) in names.get_values_for_type(x509.IPAddress)
     else:
-        good = any(matches(pattern, server_name) for pattern in hosts)
+        good = any(matches(pattern, server_name) for pattern in names.get_values_for_type(x509.DNSName))
     if not good:
-        listed = [*hosts, *map(str, addresses)]
+        listed = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
         shown = printable(", ".join(listed[:SHOWN_NAMES])) or "no host at all"
         if len(listed) > SHOWN_NAMES:
             shown += f", and {len(listed) - SHOWN_NAMES} more"
