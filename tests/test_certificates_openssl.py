@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from minitls.certificates.faults import name_of, read_der, read_pem
+from minitls.certificates.path import PathBuilder
 from minitls.certificates.trust import BUNDLES, TrustStore, load_each
 from minitls.certificates.verify import as_der
 from minitls.errors import CertificateError, Misuse
@@ -898,6 +899,16 @@ def test_ours(name: str) -> None:
     if case.asked is not None:
         of_names = reason in ("name_mismatch", "bad_host_name")
         assert ours(case, chain, None)[0] == ("" if of_names else WITHOUT_A_NAME.get(name, reason))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_straight_paths_change_no_verdict(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that leave no choice save the search for a path, and the web's verifier, and nothing else: the same path, or reason."""
+    case = ALL[name]
+    chain = case.build()
+    straight = [ours(case, chain, asked) for asked in (case.asked, None)]
+    monkeypatch.setattr(PathBuilder, "straight", lambda self, leaf: None)
+    assert [ours(case, chain, asked) for asked in (case.asked, None)] == straight
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -24,7 +24,9 @@ from minitls.certificates.constraints import MAX_COMPARISONS
 from minitls.certificates.faults import PARSE_ERRORS, read_der
 from minitls.certificates.path import MAX_SIGNATURES
 from minitls.certificates.trust import CACHED_VERDICTS, TrustStore
+from minitls.certificates.verify import accepted, as_der
 from minitls.errors import Alert, CertificateError, Misuse
+from minitls.wire.numbers import SignatureScheme
 from tests.chains import CLIENT, DAY, HOST, NOW, SERVER, Made, ca, huge_rsa, key, leaf, openssl_verify
 
 
@@ -233,6 +235,44 @@ def test_time_is_checked_each_time(verifications: list[object]) -> None:
             store.verify(chain, HOST, at)
         assert caught.value.reason == reason
     assert len(verifications) == 3
+
+
+def test_a_known_ca_is_judged_with_each_leaf() -> None:
+    """That a CA's signature was good, by whose key, is remembered; that it is valid, and may vouch for this leaf, is not."""
+    root = ca("root")
+    middle = ca("middle", root, begin=NOW - DAY, end=NOW + DAY, excluded=["x.example"])
+    store = store_of(root)
+
+    def reason(names: tuple[str, ...] = (HOST,), at: datetime = NOW, store: TrustStore = store) -> str:
+        """Of a leaf that nobody has seen, by the same CA."""
+        made = leaf(middle, names=names)
+        try:
+            assert len(store.verify([made.der, middle.der], names[0], at)) == 3
+        except CertificateError as error:
+            return error.reason
+        return ""
+
+    assert reason() == ""
+    assert reason(at=NOW + 2 * DAY) == "expired"
+    assert reason(at=NOW - 2 * DAY) == "not_yet_valid"
+    assert reason(names=("a.x.example",)) == "name_constraints"
+    assert reason(store=store_of(ca("root"))) == "unknown_ca"  # another key, and its identifier
+    assert reason(store=store_of(ca("root", identifiers=False))) == "bad_signature"
+    assert reason() == ""
+    changed = leaf(middle)
+    der = changed.der[:-1] + bytes([changed.der[-1] ^ 1])
+    with pytest.raises(CertificateError) as caught:
+        store.verify([der, middle.der], HOST)
+    assert caught.value.reason == "bad_signature"
+
+
+def test_a_path_that_was_changed_tells_what_is_in_it() -> None:
+    """It is the application's list."""
+    root, other = ca("root"), ca("other")
+    found = store_of(root).verify([leaf(root).der], HOST)
+    assert accepted(found, tuple(SignatureScheme)) == tuple(as_der(found))
+    found.append(other.certificate)
+    assert accepted(found, tuple(SignatureScheme)) == (*as_der(found[:2]), other.der)
 
 
 def test_time_without_a_zone() -> None:

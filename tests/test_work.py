@@ -10,13 +10,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from minitls import ClientConnection, ServerConnection
+from minitls import ClientConfig, ClientConnection, ServerConfig, ServerConnection
+from minitls.certificates.authority import Authority
 from minitls.sessions.store import MemoryStore
 from minitls.testing import memory_pair
 from tests.conftest import Pki
 
 CERTIFICATES = ("load_der_x509_certificate", "verify", "public_bytes")
-
+WEBS_VERIFIER = ("build_server_verifier", "verify_directly_issued_by")
 
 PYTHON = "functions in Python"
 
@@ -40,25 +41,27 @@ def called(work: Callable[[], Any]) -> Counter[str]:
     return seen
 
 
+def client_work(client_config: ClientConfig, server_config: ServerConfig) -> tuple[ClientConnection, Counter[str]]:
+    """A client after its handshake, tickets included, and what it called for it."""
+    connections: list[ClientConnection] = []
+    server = ServerConnection(server_config)
+    count = called(lambda: connections.append(ClientConnection(client_config, server_hostname="localhost")))
+    (client,) = connections
+    while out := client.data_to_send():
+        server.receive_data(out)
+        back = server.data_to_send()
+        count += called(lambda back=back: client.receive_data(back))  # type: ignore[misc]
+    assert client.handshake_completed
+    return client, count
+
+
 def test_a_resumed_handshake_touches_no_certificate(pki: Pki) -> None:
     """On the client: no certificate is parsed, no signature checked; the chain's verdict is known."""
     unknown = pki.authority.issue("localhost").credential()  # to every cache
     client_config, server_config = pki.client_config(session_store=MemoryStore()), pki.server_config(credentials=(unknown,))
     counts: list[Counter[str]] = []
     for resumed in (False, True, True):
-        connections: list[ClientConnection] = []
-        server = ServerConnection(server_config)
-
-        def begin(connections: list[ClientConnection] = connections) -> None:
-            connections.append(ClientConnection(client_config, server_hostname="localhost"))
-
-        count = called(begin)
-        (client,) = connections
-        while out := client.data_to_send():
-            server.receive_data(out)
-            back = server.data_to_send()
-            count += called(lambda client=client, back=back: client.receive_data(back))  # type: ignore[misc]
-        assert client.handshake_completed
+        client, count = client_work(client_config, server_config)
         assert client.info.resumed is resumed
         counts.append(count)
     full, _, resumed_count = counts
@@ -67,6 +70,35 @@ def test_a_resumed_handshake_touches_no_certificate(pki: Pki) -> None:
     assert {name: resumed_count[name] for name in CERTIFICATES} == dict.fromkeys(CERTIFICATES, 0)
     assert resumed_count["hmac_digest"] <= 27  # RFC 8446 section 7.1: each secret once, and the ticket's
     assert resumed_count["generate_mlkem768_key"] + resumed_count["generate_key"] == 2  # the hybrid's halves, and no more
+
+
+def test_a_new_leaf_costs_one_signature(pki: Pki) -> None:
+    """Where its CA is known: that one is not read again, nor its signature checked, and the web's verifier is not asked."""
+    client_config = pki.client_config(session_store=None)
+    known_ca, new_leaf = (pki.server_config(credentials=(pki.authority.issue("localhost").credential(),)) for _ in range(2))
+    client_work(client_config, known_ca)
+    _, first = client_work(client_config, new_leaf)
+    assert first["load_der_x509_certificate"] == 1
+    assert first["verify"] == 2  # the CA's of the leaf, the leaf's of the handshake
+    assert first["public_bytes"] == 0  # what came as DER is not written as DER
+    assert [first[name] for name in WEBS_VERIFIER] == [0, 0]
+    _, again = client_work(client_config, new_leaf)
+    assert {name: again[name] for name in CERTIFICATES} == {**dict.fromkeys(CERTIFICATES, 0), "verify": 1}
+    assert first[PYTHON] - again[PYTHON] <= 220
+
+
+def test_a_new_ca_costs_one_signature_more(pki: Pki) -> None:
+    """A chain with an intermediate, and a store that has seen neither."""
+    authority = Authority.create("new to every cache")
+    client_config = pki.client_config(session_store=None, trust=authority.trust())
+    server_config = pki.server_config(credentials=(authority.issue("localhost").credential(),))
+    _, first = client_work(client_config, server_config)
+    assert first["load_der_x509_certificate"] == 2
+    assert first["verify"] == 3
+    assert first["public_bytes"] == 1  # the root's, for those who are told the path
+    assert [first[name] for name in WEBS_VERIFIER] == [0, 0]
+    _, again = client_work(client_config, server_config)
+    assert first[PYTHON] - again[PYTHON] <= 420
 
 
 RECORDS = 64

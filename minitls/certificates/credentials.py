@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minitls.certificates.faults import PARSE_ERRORS, called, name_of, printable, quietly, read_der, read_pem
-from minitls.certificates.names import matches
+from minitls.certificates.names import any_matches
 from minitls.certificates.verify import leaf_schemes, leaf_schemes12, may_encipher, signed_with
 from minitls.crypto.signatures import SCHEMES, SCHEMES_12
 from minitls.errors import CertificateError, Misuse
@@ -46,6 +46,7 @@ class Credential:
     __slots__ = (
         "_decrypter",
         "_issuers",
+        "_signatures",
         "_signer",
         "chain",
         "delegation",
@@ -74,6 +75,7 @@ class Credential:
         self.chain = tuple(c.public_bytes(Encoding.DER) for c in certificates)
         self._signer = signer
         self._decrypter = decrypter
+        self._signatures: tuple[tuple[SignatureScheme, ...], ...] | None = None
         self.ocsp_response = b""
         self.scts: tuple[bytes, ...] = ()
         self.delegation: Delegation | None = None
@@ -248,15 +250,17 @@ class Credential:
 
     def matches(self, server_name: str | None) -> bool:
         """Whether the leaf is for this host."""
-        return server_name is not None and any(matches(name, server_name) for name in self.names)
+        return server_name is not None and any_matches(self.names, server_name)
 
     def signed_within(self, accepted: Container[int]) -> bool:
         """Whether a peer that accepts these signatures in certificates can check all of the chain (RFC 8446 section 4.4.2.2).
 
         A self-signed certificate's is not counted: nobody has to check it.
         """
-        below = [c for c in map(read_der, self.chain) if c.issuer != c.subject]
-        return all(any(scheme in accepted for scheme in signed_with(certificate)) for certificate in below)
+        if self._signatures is None:
+            below = [c for c in map(read_der, self.chain) if c.issuer != c.subject]
+            self._signatures = tuple(signed_with(certificate) for certificate in below)
+        return all(any(scheme in accepted for scheme in schemes) for schemes in self._signatures)
 
     def issued_by(self, authorities: Collection[bytes]) -> bool:
         """Whether one of the chain's issuers is among these DER names (RFC 8446 section 4.2.4)."""

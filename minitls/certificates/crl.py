@@ -25,11 +25,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from minitls.certificates.faults import PARSE_ERRORS, Fault, called, malformed, name_of, printable
 from minitls.certificates.revocation import TOLERANCE, revoked, told
-from minitls.certificates.verify import signed_with
+from minitls.certificates.verify import as_der, signed_with
 from minitls.data import dataclass
 from minitls.errors import Alert, Misuse
 
@@ -97,14 +96,13 @@ class Crls:
 
     def check(self, path: Sequence[x509.Certificate], at: datetime) -> None:
         """Nobody in the path, leaf first and an anchor last, is revoked.  Raises CertificateError."""
-        der = [certificate.public_bytes(Encoding.DER) for certificate in path]
         for certificate, issuer in pairwise(path):
             try:
                 self._check(certificate, issuer, at)
             except Fault as fault:
-                raise fault.error(der) from None
+                raise fault.error(as_der(path)) from None
             except PARSE_ERRORS as error:
-                raise malformed(error, f"{name_of(certificate)} or its issuer's").error(der) from None
+                raise malformed(error, f"{name_of(certificate)} or its issuer's").error(as_der(path)) from None
 
     def _check(self, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime) -> None:
         """Raises Fault, PARSE_ERRORS."""

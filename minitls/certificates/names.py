@@ -76,3 +76,9 @@ def matches(pattern: str, name: str) -> bool:
         first, _, parent = name.partition(".")
         return first != "" and "." in parent and pattern[2:] == parent and not is_address(name)
     return pattern == name
+
+
+@lru_cache(1024)
+def any_matches(patterns: tuple[str, ...], name: str) -> bool:
+    """Whether one of them does: of a certificate that is shown again and again."""
+    return any(matches(pattern, name) for pattern in patterns)

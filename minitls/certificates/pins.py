@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -22,6 +23,7 @@ BASE64 = 44
 PINNED_KEY_NOT_MATCHED = 1  # OpenSSL has no number for it: unspecified
 
 
+@lru_cache(256)
 def pin_of(certificate: x509.Certificate) -> bytes:
     """The SHA-256 of a certificate's SubjectPublicKeyInfo."""
     return hashlib.sha256(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()

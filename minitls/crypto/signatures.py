@@ -139,22 +139,23 @@ class RsaPkcs1(Scheme):
 class Ecdsa(Scheme):
     """ECDSA; in TLS 1.3 each hash goes with one curve.  Signatures are DER (RFC 3279 section 2.2.3)."""
 
-    __slots__ = ("curves", "hash")
+    __slots__ = ("algorithm", "curves", "hash")
 
     def __init__(self, code: SignatureScheme, algorithm: hashes.HashAlgorithm, *curves: type[ec.EllipticCurve]) -> None:
         super().__init__(code)
         self.hash = algorithm
+        self.algorithm = ec.ECDSA(algorithm)
         self.curves = curves
 
     def fits(self, public_key: PublicKeyTypes) -> bool:
         return isinstance(public_key, ec.EllipticCurvePublicKey) and isinstance(public_key.curve, self.curves)
 
     def _sign(self, private_key: Any, data: bytes) -> bytes:
-        signature: bytes = private_key.sign(data, ec.ECDSA(self.hash))
+        signature: bytes = private_key.sign(data, self.algorithm)
         return signature
 
     def _verify(self, public_key: Any, signature: bytes, data: bytes) -> None:
-        public_key.verify(signature, data, ec.ECDSA(self.hash))
+        public_key.verify(signature, data, self.algorithm)
 
 
 class Pure(Scheme):
