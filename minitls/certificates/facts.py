@@ -5,6 +5,7 @@ Facts of a certificate alone, which no time, name or trust changes: verdicts are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minitls.certificates.faults import name_of, read_der
+from minitls.certificates.faults import name_of, quietly, read_der
 
 KEPT = 256
 """Certificates whose facts are remembered: leaves in passing, and the CAs that vouch for the many."""
@@ -75,16 +76,22 @@ class Facts:
     @cached_property
     def subject(self) -> bytes:
         """The DER of the name, which can be read."""
-        return self.certificate.subject.public_bytes()
+        if _is_plain(self.raw_subject):
+            return self.raw_subject
+        with quietly():
+            return self.certificate.subject.public_bytes()
 
     @cached_property
     def issuer(self) -> bytes:
         """The same of the issuer's."""
-        return self.certificate.issuer.public_bytes()
+        if _is_plain(self.outline.issuer):
+            return self.outline.issuer
+        with quietly():
+            return self.certificate.issuer.public_bytes()
 
     @cached_property
     def self_issued(self) -> bool:
-        return self.certificate.subject == self.certificate.issuer
+        return self.subject == self.issuer or self.certificate.subject == self.certificate.issuer
 
     @cached_property
     def validity(self) -> tuple[datetime, datetime]:
@@ -133,6 +140,30 @@ def read_facts(der: bytes) -> Facts:
     facts = facts_of(read_der(der))
     facts.der = der
     return facts
+
+
+_ATTRIBUTE = re.compile(rb"\x31(.)\x30(.)\x06\x03\x55\x04(.)[\x0c\x13\x16](.)", re.DOTALL)
+"""How a RelativeDistinguishedName begins that has one attribute of X.520, as UTF8String, PrintableString or IA5String."""
+_COUNTRY = 6
+
+
+def _is_plain(name: bytes) -> bool:
+    """Whether a name is in ASCII, and such as most are: pyca/cryptography can read it, and would write it as it is.
+
+    Then there is no need of its objects, which take longer than all else that is read of a certificate.
+    """
+    if not name.isascii():  # so are its lengths: of one byte
+        return False
+    at, end = 2, len(name)
+    while at < end:
+        found = _ATTRIBUTE.match(name, at)
+        if found is None:
+            return False
+        outer, inner, kind, size = b"".join(found.groups())
+        if outer != inner + 2 or inner != size + 7 or not 1 <= size <= 64 or (kind == _COUNTRY and size != 2):
+            return False
+        at += 2 + outer
+    return at == end
 
 
 def _inside(der: bytes, at: int) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.utils import CryptographyDeprecationWarning
 
 from minitls.errors import Alert, CertificateError
 
@@ -83,8 +82,11 @@ def looked_at(certificate: x509.Certificate) -> x509.Certificate:
 
 
 def quietly() -> AbstractContextManager[Any]:
-    """A serial number of 0 or less is common in private PKIs, and harmless: no peer gets to print a warning on our stderr."""
-    return warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning)
+    """No peer gets to print a warning on our stderr.
+
+    A serial number of 0 or less is common in private PKIs, and harmless; so is a country of three letters.
+    """
+    return warnings.catch_warnings(action="ignore", category=UserWarning)
 
 
 def printable(text: str) -> str:
@@ -99,11 +101,9 @@ def called(name: x509.Name) -> str:
 
 def name_of(certificate: x509.Certificate) -> str:
     """What to call a certificate in a sentence."""
-    try:
-        subject = called(certificate.subject)
-    except PARSE_ERRORS:
-        subject = ""
-    if subject:
-        return f"the certificate of {subject}"
     with quietly():
-        return f"the certificate with serial number {certificate.serial_number:x}"
+        try:
+            subject = called(certificate.subject)
+        except PARSE_ERRORS:
+            subject = ""
+        return f"the certificate of {subject}" if subject else f"the certificate with serial number {certificate.serial_number:x}"

@@ -47,14 +47,14 @@ def check_key(of: Facts, *, ca: bool = False) -> None:
 
 def check_public_key(key: Any, who_has: Callable[[], str], *, ca: bool = False) -> None:
     """The same for a key without a certificate.  ``who_has``: how the sentence about it begins.  Raises Fault."""
-    if isinstance(key, rsa.RSAPublicKey):
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        if key.curve.name not in NAMED_CURVES:
+            raise unsupported(who_has(), f"a key on the curve {key.curve.name}")
+    elif isinstance(key, rsa.RSAPublicKey):
         if key.key_size not in RSA_BITS:
             word = "short" if key.key_size < RSA_BITS.start else "long"
             text = f"{who_has()} an RSA key of {key.key_size} bits, which is too {word}"
             raise Fault("weak_key", Alert.bad_certificate, _CA_KEY_TOO_SMALL if ca else _EE_KEY_TOO_SMALL, text, "RFC 9325 4.5")
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        if key.curve.name not in NAMED_CURVES:
-            raise unsupported(who_has(), f"a key on the curve {key.curve.name}")
     elif not isinstance(key, _WHOLE):
         raise unsupported(who_has(), "a key that cannot sign in TLS")
 

@@ -109,7 +109,7 @@ class PathBuilder:
         """
         path = [leaf]
         while path[-1] not in self._anchors:
-            name = path[-1].outline.issuer
+            name = path[-1].issuer
             above = [*self._anchors.by_subject.get(name, ()), *self._offered.get(name, ())]
             if len(path) == MAX_DEPTH or not above:
                 return None

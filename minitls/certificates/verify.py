@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier, PublicKeyAlgorithmOID, SignatureAlgorithmOID
@@ -76,6 +77,13 @@ def leaf_schemes12(leaf: x509.Certificate) -> tuple[SignatureScheme, ...]:
         for scheme in SCHEMES_12.values()
         if scheme.fits(key) and (scheme.name.startswith("rsa_pss_pss") == pss or not scheme.name.startswith("rsa"))
     )
+
+
+def key_facts(chain: Sequence[bytes]) -> tuple[Any, tuple[SignatureScheme, ...], bool, bool]:
+    """Of a leaf: its key, what that can sign with in TLS 1.3, whether it is RSA's and may encipher.  Raises CertificateError."""
+    leaf = parse_leaf(chain)
+    key = leaf_public_key(leaf)
+    return key, leaf_schemes(leaf), isinstance(key, rsa.RSAPublicKey), may_encipher(leaf)
 
 
 def may_encipher(leaf: x509.Certificate) -> bool:
@@ -230,7 +238,7 @@ def check_name(leaf: Facts, server_name: str) -> None:
     if is_address(server_name):
         good = ipaddress.ip_address(server_name) in names.get_values_for_type(x509.IPAddress)
     else:
-        good = any(matches(pattern, server_name) for pattern in names.get_values_for_type(x509.DNSName))
+        good = any(type(name) is x509.DNSName and matches(name.value, server_name) for name in names)
     if not good:
         listed = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
         shown = printable(", ".join(listed[:SHOWN_NAMES])) or "no host at all"

@@ -117,13 +117,9 @@ def leaf_facts(*leaf: bytes) -> tuple[Any, tuple[SignatureScheme, ...], bool, bo
     """What a leaf's DER says of its key, once for all who meet it: the key, what it can sign with, whether it is RSA's and may
     encipher.  Raises CertificateError, also for no leaf at all.
     """
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from minitls.certificates.verify import key_facts
 
-    from minitls.certificates.verify import leaf_public_key, leaf_schemes, may_encipher, parse_leaf
-
-    certificate = parse_leaf(leaf)
-    key = leaf_public_key(certificate)
-    return key, leaf_schemes(certificate), isinstance(key, RSAPublicKey), may_encipher(certificate)
+    return key_facts(leaf)
 
 
 def verified_path(
