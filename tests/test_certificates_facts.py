@@ -80,7 +80,7 @@ def check(der: bytes) -> bool:
     facts = Facts(certificate)
     assert outcome(lambda: facts.subject) == outcome(lambda: certificate.subject.public_bytes())
     assert outcome(lambda: facts.issuer) == outcome(lambda: certificate.issuer.public_bytes())
-    assert facts.outline.tbs == certificate.tbs_certificate_bytes
+    assert facts.tbs == certificate.tbs_certificate_bytes
     assert facts.der == der
     return True
 
@@ -121,9 +121,9 @@ def test_outline(kind: str) -> None:
     for count in (1, 4, 300):
         made = leaf(by, names=[f"h{number}.example" for number in range(count)])
         facts = Facts(made.certificate)
-        assert facts.outline.tbs == made.certificate.tbs_certificate_bytes
+        assert facts.tbs == made.certificate.tbs_certificate_bytes
         assert facts.outline.algorithm == facts.outline.outer
-        assert facts.outline.outer in made.der[len(facts.outline.tbs) :]
+        assert facts.outline.outer in made.der[len(facts.tbs) :]
         assert facts.outline.issuer == by.certificate.subject.public_bytes()
         assert facts.raw_subject == made.certificate.subject.public_bytes()
 

@@ -51,7 +51,7 @@ def check_readable(path: Sequence[Facts]) -> None:
     """The constraints are as pyca/cryptography reads them: it passes over minimum and maximum of a subtree.  Raises Fault."""
     for ca in path:
         constraints = ca.extension(x509.NameConstraints)
-        if constraints is not None and constraints.public_bytes() not in ca.outline.tbs:
+        if constraints is not None and constraints.public_bytes() not in ca.tbs:
             text = f"{ca} has name constraints with more in them than names"
             raise Fault("name_constraints", Alert.unsupported_certificate, _SUBTREE_MINMAX, text, "RFC 5280 4.2.1.10")
 

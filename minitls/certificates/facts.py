@@ -28,7 +28,7 @@ class Outline(NamedTuple):
     ``algorithm``: the signature's, as the TBSCertificate has it; ``outer``: as it stands before the signature.
     """
 
-    tbs: bytes
+    tbs: slice
     algorithm: bytes
     issuer: bytes
     outer: bytes
@@ -65,7 +65,12 @@ class Facts:
         algorithm = _end(der, serial)
         issuer = _end(der, algorithm)
         validity = _end(der, issuer)
-        return Outline(der[tbs:outer], der[algorithm:issuer], der[issuer:validity], der[outer : _end(der, outer)], validity)
+        return Outline(slice(tbs, outer), der[algorithm:issuer], der[issuer:validity], der[outer : _end(der, outer)], validity)
+
+    @property
+    def tbs(self) -> bytes:
+        """The TBSCertificate, which is signed."""
+        return self.der[self.outline.tbs]
 
     @cached_property
     def raw_subject(self) -> bytes:

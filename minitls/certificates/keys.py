@@ -39,7 +39,7 @@ def check_key(of: Facts, *, ca: bool = False) -> None:
     except UnsupportedAlgorithm:
         raise unsupported(f"{of} has", "a key of a kind unknown here") from None
     check_public_key(key, lambda: f"{of} has", ca=ca)
-    if isinstance(key, ec.EllipticCurvePublicKey) and NAMED_CURVES[key.curve.name] not in of.outline.tbs:
+    if isinstance(key, ec.EllipticCurvePublicKey) and NAMED_CURVES[key.curve.name] not in of.tbs:
         text = f"{of} has a key on a curve that is given by its numbers, and not by its name"
         raise Fault("unsupported_key", Alert.unsupported_certificate, _EXPLICIT_CURVE, text, "RFC 5480 2.1.1")
     of.key_is_sound = True

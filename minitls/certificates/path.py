@@ -12,6 +12,9 @@ certificate's signature, with no SHA-1 or MD5 in it;
 
 Cross-signing can make exponentially many paths: at most MAX_SIGNATURES are checked in all, the bad ones among them, and
 MAX_DEPTH certificates are in a path.  Names are compared byte for byte, as the web's verifier does.
+
+Most paths are straight: at each height one certificate alone has the issuer's name.  Such a path needs no search, and is judged by
+the same rules.  A store remembers of a CA that its signature is good, for any path at any time; the rest is looked at each time.
 """
 
 from __future__ import annotations
@@ -243,7 +246,7 @@ def check_signed_by(below: Facts, issuer: Facts) -> None:
         said, key = below.outline, issuer.certificate.public_key()
         kind, how = _USUAL.get(said.algorithm, (None, ()))
         if kind is not None and isinstance(key, kind) and said.algorithm == said.outer and said.issuer == issuer.raw_subject:
-            key.verify(below.certificate.signature, said.tbs, *how)
+            key.verify(below.certificate.signature, below.tbs, *how)
             return
         algorithm = below.certificate.signature_hash_algorithm
         if isinstance(algorithm, (hashes.SHA1, hashes.MD5)):
