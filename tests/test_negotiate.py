@@ -261,13 +261,15 @@ def test_of_many_credentials_those_for_the_name_are_found(pki: Pki, monkeypatch:
     many = (*others, wild, exact, rsa)
     few = many[-3:]
     looked: list[int] = []
-    choose = server13.choose_credential
-    monkeypatch.setattr(
-        server13, "choose_credential", lambda given, *a, **kw: (looked.append(len(given)), choose(given, *a, **kw))[1]
-    )
+
+    def count(given: Sequence[Credential], *args: Any, **named: Any) -> Any:
+        looked.append(len(given))
+        return choose_credential(given, *args, **named)
+
+    monkeypatch.setattr(server13, "choose_credential", count)
 
     def shown(credentials: tuple[Credential, ...], host: str, **fields: Any) -> Credential:
-        client, server = memory_pair(
+        _, server = memory_pair(
             pki.client_config(verify=Danger.accept_any_certificate, **fields), pki.server_config(credentials=credentials), host
         )
         return next(each for each in credentials if each.chain == server.info.local_chain)
