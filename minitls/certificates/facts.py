@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from minitls.certificates.faults import name_of, quietly, read_der
+from minitls.data import dataclass
 
 KEPT = 256
 """Certificates whose facts are remembered: leaves in passing, and the CAs that vouch for the many."""
@@ -22,10 +23,12 @@ KEPT = 256
 _Value = TypeVar("_Value", bound=x509.ExtensionType)
 
 
-class Outline(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Outline:
     """Pieces of a certificate as they stand in its DER (RFC 5280 section 4.1), which pyca/cryptography would write anew.
 
-    ``algorithm``: the signature's, as the TBSCertificate has it; ``outer``: as it stands before the signature.
+    ``algorithm``: the signature's, as the TBSCertificate has it; ``outer``: as it stands before the signature; ``validity``: where
+    it begins, behind the issuer.
     """
 
     tbs: slice
@@ -33,7 +36,6 @@ class Outline(NamedTuple):
     issuer: bytes
     outer: bytes
     validity: int
-    """Where it begins, behind the issuer."""
 
 
 class Facts:

@@ -139,13 +139,19 @@ class RsaPkcs1(Scheme):
 class Ecdsa(Scheme):
     """ECDSA; in TLS 1.3 each hash goes with one curve.  Signatures are DER (RFC 3279 section 2.2.3)."""
 
-    __slots__ = ("algorithm", "curves", "hash")
+    __slots__ = ("_algorithm", "curves", "hash")
 
     def __init__(self, code: SignatureScheme, algorithm: hashes.HashAlgorithm, *curves: type[ec.EllipticCurve]) -> None:
         super().__init__(code)
         self.hash = algorithm
-        self.algorithm = ec.ECDSA(algorithm)
         self.curves = curves
+        self._algorithm: ec.ECDSA | None = None
+
+    @property
+    def algorithm(self) -> ec.ECDSA:
+        """Made when it is needed: the first of these imports much."""
+        self._algorithm = self._algorithm or ec.ECDSA(self.hash)
+        return self._algorithm
 
     def fits(self, public_key: PublicKeyTypes) -> bool:
         return isinstance(public_key, ec.EllipticCurvePublicKey) and isinstance(public_key.curve, self.curves)
