@@ -6,10 +6,12 @@ the same on any machine: four times as much is a straight line, sixteen times a 
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minitls import CertificateError, CredentialStore, ServerConfig, ServerConnection, TLSError
+from minitls import CertificateError, ClientConnection, CredentialStore, ServerConfig, ServerConnection, TLSError, TrustStore
 from minitls.certificates.authority import Authority
 from minitls.certificates.crl import Crls
 from minitls.crypto.groups import GROUPS
@@ -233,3 +235,30 @@ def test_small_records_cost_by_their_number(pki: Pki, padding: int) -> None:
         return min(pieces)
 
     assert step(4000) < STRAIGHT * step(1000)
+
+
+def test_the_systems_roots_are_read_in_another_thread(pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first time that a connection needs them: there are many."""
+    bundle = tmp_path / "roots.pem"
+    bundle.write_bytes(pki.authority.root_pem())
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    asked: list[Any] = []
+
+    async def offload(function: Any, *args: Any) -> Any:
+        asked.append(function)
+        return function(*args)
+
+    def shake(trust: TrustStore | None) -> list[Any]:
+        asked.clear()
+        client = ClientConnection(pki.client_config(trust=trust), server_hostname="localhost", offload=offload)
+        server = ServerConnection(pki.server_config())
+        server.receive_data(client.data_to_send())
+        client.receive_data(server.data_to_send())
+        if (question := client.question) is not None:
+            client.answer(question, asyncio.run(question.awaitable))  # type: ignore[arg-type]
+        assert client.handshake_completed
+        return [function.__name__ for function in asked]
+
+    assert shake(None) == ["verify"]
+    assert shake(None) == []
+    assert shake(pki.trust) == []

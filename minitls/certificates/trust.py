@@ -79,6 +79,11 @@ class TrustStore:
         found = tuple(certificates)
         return cls(lambda: found, "given")
 
+    @property
+    def unread(self) -> bool:
+        """Whether files are still to be read, which can take some hundredths of a second."""
+        return self._where != "given" and "anchors" not in self.__dict__
+
     @cached_property
     def anchors(self) -> Anchors:
         return Anchors.of(tuple(dict.fromkeys(self._load())))

@@ -134,7 +134,7 @@ def verified_path(
     raw_keys.check_certificates_wanted(config, chain)
     store, at = config.trust or TrustStore.system(), datetime.fromtimestamp(config.clock(), UTC)
     name = server_name if isinstance(config, ClientConfig) else None
-    ask = compute if len(chain) > USUAL_CHAIN or sum(map(len, chain)) > USUAL_SIZE else resolve
+    ask = compute if store.unread or len(chain) > USUAL_CHAIN or sum(map(len, chain)) > USUAL_SIZE else resolve
     if isinstance(config, ClientConfig):
         found = yield from ask(store.verify, chain, name, at)
     else:
