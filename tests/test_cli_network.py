@@ -19,10 +19,13 @@ from pathlib import Path
 import pytest
 
 import minitls
+from minitls.certificates.sct import Timestamp
 from minitls.cli import main
+from minitls.cli.connect import _timestamps, agreed
 from minitls.cli.files import content_type
 from minitls.cli.get import host_header, parts
 from minitls.cli.reach import target
+from minitls.testing import memory_pair
 from tests.conftest import Pki
 from tests.running import LIMIT, Serving, run, serving
 
@@ -569,3 +572,22 @@ def test_sighup_reads_the_certificates_again(workers: str, pki: Pki, tmp_path: P
 def test_sighup_without_files(files: Serving) -> None:
     files.process.send_signal(signal.SIGHUP)
     files.wait_for("SIGHUP: this certificate is in no file")
+
+
+# what comes beside the certificate ----------------------------------------------------------------------------------------
+
+
+def test_the_summary_tells_what_was_stapled(pki: Pki) -> None:
+    config = pki.client_config(request_staples=True)
+    client, _ = memory_pair(config, pki.server_config(credentials=(pki.stapled,)))
+    told = dict(agreed(client.info, config))
+    assert re.fullmatch(r"stapled: not revoked, good until \d{4}-\d\d-\d\d \d\d:\d\d UTC", told["OCSP"])
+    assert told["SCTs"] == "none"
+    seen = tuple(Timestamp(source, "unknown log") for source in ("certificate", "certificate", "tls"))
+    assert _timestamps(seen) == "2 in the certificate, 1 beside the certificate"
+    assert dict(agreed(memory_pair(config, pki.server_config())[0].info, config))["OCSP"] == "none stapled, and none promised"
+
+
+def test_connect_asks_for_staples(files: Serving, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["connect", files.address, "--ca", files.ca, "--summary"]) == 0
+    assert re.search(r"OCSP +none stapled", capsys.readouterr().out)

@@ -293,8 +293,9 @@ def client_config(
     *,
     alpn: tuple[str, ...] = (),
     also_log: Sequence[KeyLog] = (),
+    staples: bool = False,
 ) -> ClientConfig:
-    """The configuration of connect and get.  ``alpn``: what is offered unless --alpn says otherwise."""
+    """The configuration of connect and get.  ``alpn``: what is offered unless --alpn says otherwise; ``staples``: ask for them."""
     from minitls.config import ClientConfig, Danger
     from minitls.crypto.psk import ExternalPsk
 
@@ -310,6 +311,7 @@ def client_config(
         credential=shown[0] if shown else None,
         psk=None if psk is None else lambda hint: psk,
         session_store=sessions,
+        request_staples=staples,
         key_log=key_log(args, *also_log),
         observer=observer,
         handshake_timeout=args.timeout,

@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import dataclasses
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,8 @@ from minitls.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from minitls.certificates.ocsp import Staple
+    from minitls.certificates.sct import Timestamp
     from minitls.cli.net import Session
     from minitls.cli.reach import Target
     from minitls.cli.screen import Screen, Tone
@@ -143,7 +147,7 @@ async def visit(
         screen.text("the second connection" if report else "the first connection")
     session = Session(to, Recording("client", trace), route(args))
     alpn = ("h2", "http/1.1") if to.port == HTTPS and not (args.interactive or args.starttls) else ()
-    config = client_config(args, session.recording, kept, alpn=alpn)
+    config = client_config(args, session.recording, kept, alpn=alpn, staples=True)
     if args.resume and not args.insecure:
         _ = (config.trust or TrustStore.system()).anchors  # read before the clock runs: no server saves us that
     cost, early, failure = None, None, None
@@ -249,7 +253,27 @@ def agreed(info: ConnectionInfo, config: ClientConfig) -> list[Fact]:
         facts.append(("ALPN", safe(info.alpn_protocol) if info.alpn_protocol else f"none of {', '.join(map(safe, config.alpn))}"))
     if info.client_signature_scheme:
         facts.append(("we showed", f"our certificate ({info.client_signature_scheme})"))
+    if info.beside is not None:
+        facts += [("OCSP", _staple(info.beside.staple)), ("SCTs", _timestamps(info.beside.timestamps))]
     return facts
+
+
+_PLACES = {"certificate": "in the certificate", "tls": "beside the certificate", "ocsp": "in the OCSP response"}
+
+
+def _staple(staple: Staple | None) -> str:
+    if staple is None:
+        return "none stapled, and none promised"
+    until = "" if staple.until is None else f", good until {staple.until:%Y-%m-%d %H:%M} UTC"
+    return f"stapled: not revoked{until}"
+
+
+def _timestamps(timestamps: Sequence[Timestamp]) -> str:
+    """How many logs have seen the certificate, by what it and the server say; nobody here has the logs' keys."""
+    if not timestamps:
+        return "none"
+    ways = Counter(stamp.source for stamp in timestamps)
+    return ", ".join(f"{number} {_PLACES[source]}" for source, number in ways.items())
 
 
 def is_post_quantum(info: ConnectionInfo) -> bool:
