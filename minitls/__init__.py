@@ -12,7 +12,7 @@ The map of the house; a module imports only from the lines above its own::
     config, info    what a side brings; what a connection came to
     record          sealing and opening records
     handshake       the flows: client and server, as pages of the RFC
-    events, connection, endpoints   the engine: bytes in, events and bytes out
+    events, straight, connection, endpoints   the engine: bytes in, events and bytes out
     aio             asyncio: transports, streams, servers
     trace, testing  renderers of a run; both sides in memory
     cli             the command

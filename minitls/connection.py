@@ -29,9 +29,9 @@ from minitls.handshake.post import settle
 from minitls.handshake.transcript import Transcript
 from minitls.info import ConnectionInfo
 from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, MessageSeen, Observation
-from minitls.record.layer import RecordLayer
 from minitls.record.protection import MAX_PLAINTEXT, Opening, Sealing
 from minitls.record.protection12 import Sealing12
+from minitls.straight import Straight
 from minitls.wire.framing import Framing
 from minitls.wire.messages import MESSAGES, KeyUpdate, message_type, read_message, write_message
 from minitls.wire.messages12 import MESSAGES_12
@@ -47,52 +47,41 @@ MAX_CERTIFICATE_REQUESTS = 4
 """How many of these a peer may send without any application data between them."""
 
 
-class Connection:
+class Connection(Straight):
     """One TLS connection.  Make a :class:`ClientConnection` or a :class:`ServerConnection`.
 
     ``info``: what was agreed (:class:`~minitls.info.ConnectionInfo`), growing during the handshake.
     ``error``: what ended the connection, or None.
-    ``partial``: bytes received that are no whole record yet, or wait for an answer; see :meth:`receive_view`.
+    ``write_closed``: nothing more can be sent: closed by us, or failed.
     """
 
     __slots__ = (
-        "_config",
         "_framing",
         "_handshake",
         "_offload",
-        "_output",
         "_peer_closed",
         "_post",
-        "_records",
         "_resend_early_data",
-        "_restless",
         "_transcript",
         "_update_asked",
-        "_update_owed",
-        "_write_closed",
         "error",
         "info",
-        "partial",
+        "write_closed",
     )
 
     def __init__(self, config: ClientConfig | ServerConfig, info: ConnectionInfo) -> None:
-        self._config = config
+        super().__init__(config)
         self.info = info
         self.error: BaseException | None = None
-        self.partial = b""
-        self._records = RecordLayer()
         self._framing = Framing()
-        self._output: list[bytes] = []
         self._handshake: Driver | None = None
         self._post: Driver | None = None
         self._transcript: Transcript | None = None
         self._offload: Offload | None = None
         self._peer_closed = False
-        self._write_closed = False
+        self.write_closed = False
         self._resend_early_data = False
-        self._update_owed = False
         self._update_asked = False
-        self._restless: dict[str, int] = {}
 
     def __repr__(self) -> str:
         if self.error is not None:
@@ -100,7 +89,7 @@ class Connection:
         elif self._handshake is not None:
             state = "in the handshake"
         else:
-            state = "closed" if self._write_closed and self._peer_closed else "open"
+            state = "closed" if self.write_closed and self._peer_closed else "open"
         return f"<{type(self).__name__} {state}>"
 
     @property
@@ -123,32 +112,33 @@ class Connection:
         """Whether the peer's close_notify came."""
         return self._peer_closed
 
-    @property
-    def write_closed(self) -> bool:
-        """Whether nothing more can be sent: closed by us, or failed."""
-        return self._write_closed
-
     # receiving --------------------------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
-        """Bytes from the peer, any number of them.  Raises TLSError; then ``data_to_send`` has the alert for the peer."""
-        return self.receive_view(memoryview(self.partial + bytes(data) if self.partial else data))
-
-    def receive_view(self, view: memoryview) -> list[Event]:
-        """The same for callers that put ``partial`` in front of the new bytes by themselves.  The view is free again afterwards."""
+    def _receive_all(self, view: memoryview, start: int, events: list[Event]) -> list[Event]:
         if self.error is not None:
             raise self.error
-        events: list[Event] = []
-        start = 0
         try:
-            start = self._receive(view, events)
+            start = self._receive(view, start, events)
         except Exception as error:
             self._fail(error)
             if not events:
                 raise
         else:
             self.partial = bytes(view[start:])
+            self._find_straight_ways()
         return events
+
+    def _find_straight_ways(self) -> None:
+        """The long way has come to its end: may the next be straight?"""
+        records, config = self._records, self._config
+        self._reads = self._writes = None
+        if self._handshake is not None or self._post is not None or self.error is not None or config.observer is not None:
+            return
+        nothing_counted = not (self._restless or records.empty_records or self._framing)
+        if nothing_counted and not self._peer_closed and records.max_receive == MAX_PLAINTEXT:
+            self._reads = records.opening if isinstance(records.opening, Opening) else None
+        if not self.write_closed and records.max_send == MAX_PLAINTEXT and not config.record_padding:
+            self._writes = records.sealing if isinstance(records.sealing, Sealing) else None
 
     def receive_eof(self) -> list[Event]:
         """The transport below has come to its end.  Raises TruncationError unless close_notify came first."""
@@ -191,25 +181,22 @@ class Connection:
                     raise
         return events
 
-    def _receive(self, view: memoryview, events: list[Event]) -> int:
+    def _receive(self, view: memoryview, start: int, events: list[Event]) -> int:
         """Process whole records; gives where the first one that is not whole begins."""
-        records, start, end = self._records, 0, len(view)
+        records, end = self._records, len(view)
         while start < end and self.question is None:
             if self._peer_closed:
                 return end  # RFC 8446 section 6.1: what comes after close_notify is ignored
             in_flow = self._handshake is not None or (self._post is not None and not self._post.patient)
             if not in_flow and not self._framing and records.max_receive == MAX_PLAINTEXT:
                 assert records.opening is not None
-                before = start
-                start, data, other = records.opening.open_data(view, start)
+                start, data, waits = records.opening.open_data(view, start)
                 if data:
                     records.empty_records = 0
                     self._data_received(data, events)
-                if other is not None:
-                    records.check_content(*other)
-                    self._content(*other, events)
-                if start != before:
                     continue
+                if waits:
+                    break
             record = records.next_record(view, start)
             if record is None:
                 break
@@ -367,12 +354,13 @@ class Connection:
         assert self._transcript is not None
         config: Any = self._config
         info, transcript = replace(self.info), self._transcript.copy()
+        self._reads = self._writes = None
         self._post = Driver(flow, config, info, self._records, self._framing, self._output, b"", self._offload, transcript)
         return self._post
 
     def _authenticated(self, driver: Driver, events: list[Event]) -> None:
         self._post = None
-        if self._write_closed and self.info.role == "client":
+        if self.write_closed and self.info.role == "client":
             return  # closed in the meantime: nobody will hear our answer
         driver.flush()
         settle(self.info, driver.info)
@@ -384,7 +372,7 @@ class Connection:
         """What has gathered for the peer; afterwards it is ours no more."""
         if self._handshake is not None:
             self._handshake.flush()
-        if self._update_owed and not self._write_closed:
+        if self._update_owed and not self.write_closed:
             self._update_owed = False  # one answer for all requests since we last sent (RFC 8446 section 4.6.3)
             self._output.append(self._update_write_key(KeyUpdateRequest.update_not_requested))
         if not self._output:
@@ -393,27 +381,18 @@ class Connection:
         self._output.clear()
         return out
 
-    def send_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue application data for :meth:`data_to_send`.  Raises Misuse before the handshake is complete and after close."""
-        for piece in self.seal(data):
-            self._output.append(bytes(piece))
-
-    def seal(self, data: bytes | bytearray | memoryview) -> Iterator[bytes | memoryview]:
-        """Application data as records, some at a time, after what :meth:`data_to_send` has.
-
-        A view that is given is good until the next is asked for; who keeps it longer calls
-        :func:`minitls.record.protection.keep_sealed_buffer`.  Raises Misuse as :meth:`send_data`.
-        """
-        if self._write_closed:
+    def _seal(self, data: bytes | bytearray | memoryview) -> Iterator[bytes | memoryview]:
+        if self.write_closed:
             raise Misuse("the connection is closed for writing")
         if not self.can_send_data:
             raise Misuse("data cannot be sent before the handshake is complete")
         view = memoryview(data).cast("B")
         if self._config.observer:
             self._observe_sent(lambda at, key: DataSeen(at, True, len(view), key))
-        return self._seal(view)
+        return self._pieces(view)
 
-    def _seal(self, view: memoryview) -> Iterator[bytes | memoryview]:
+    def _pieces(self, view: memoryview) -> Iterator[bytes | memoryview]:
+        self._find_straight_ways()
         if before := self.data_to_send():
             yield before
         while view:
@@ -438,7 +417,7 @@ class Connection:
         """Write under the next key from now on (RFC 8446 section 4.6.3); ``request_peer``: and ask the peer to do so."""
         if self._records.tls12:
             raise Misuse("TLS 1.2 has no KeyUpdate")
-        if not self.handshake_completed or self._write_closed:
+        if not self.handshake_completed or self.write_closed:
             raise Misuse("keys can be updated while the connection is open for writing")
         request_peer = request_peer and not self._update_asked  # until it answers, once (RFC 9846 section 4.6.3)
         self._update_asked = self._update_asked or request_peer
@@ -453,31 +432,33 @@ class Connection:
         self._observe_sent(lambda at, key: MessageSeen(at, True, message, key))
         secret = sealing.updated_secret()
         self._records.sealing = Sealing(sealing.suite, secret)
+        self._writes = None
         self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
         return record
 
     def close(self) -> None:
         """Send no more: queues close_notify, during the handshake user_canceled before it.  What comes can still be received."""
-        if self._write_closed:
+        if self.write_closed:
             return
         if not self.can_send_data:
             self._send_alert(Alert.user_canceled)
         self._send_alert(Alert.close_notify)
-        self._write_closed = True
+        self.write_closed, self._writes = True, None
         if self._handshake is not None:
             self.abort(Misuse("the connection was closed during the handshake", reason="closed"))
 
     def abort(self, error: BaseException) -> None:
         """End at once, without a word to the peer; later calls raise ``error``."""
         self.error = self.error or error
-        self._write_closed = True
+        self.write_closed = True
+        self._reads = self._writes = None
         for driver in filter(None, (self._handshake, self._post)):
             driver.close()
 
     def _fail(self, error: BaseException) -> None:
         """The one place that sends fatal alerts."""
         alert = error.alert if isinstance(error, TLSError) and not isinstance(error, Misuse) else Alert.internal_error
-        if alert is not None and not self._write_closed and not isinstance(error, AlertReceived):
+        if alert is not None and not self.write_closed and not isinstance(error, AlertReceived):
             self._send_alert(alert)
         self.abort(error)
 

@@ -68,7 +68,7 @@ class ClientConnection(Connection):
 
     def certificate_requested(self, request: CertificateRequest) -> Event | None:
         self._count("certificate requests", MAX_CERTIFICATE_REQUESTS)
-        if self._write_closed:
+        if self.write_closed:
             return None
         events: list[Event] = []
         self._after_step(self._authenticate(lambda hs, config: answer_request(hs, config, request)), events)
@@ -94,7 +94,7 @@ class ServerConnection(Connection):
         """
         config = self._config
         assert isinstance(config, ServerConfig)
-        if not self.handshake_completed or self._write_closed or self._peer_closed:
+        if not self.handshake_completed or self.write_closed or self._peer_closed:
             raise Misuse("a client is asked for its certificate after the handshake, while the connection is open both ways")
         if self._transcript is None:
             why = "it did not offer post_handshake_auth"
@@ -119,7 +119,7 @@ class ServerConnection(Connection):
         """
         config = self._config
         assert isinstance(config, ServerConfig)
-        if config.tickets is None or self._records.tls12 or not self.handshake_completed or self._write_closed:
+        if config.tickets is None or self._records.tls12 or not self.handshake_completed or self.write_closed:
             raise Misuse("tickets are given on open connections of TLS 1.3, by servers that have keys for them")
         if self.info.peer_public_key:
             raise Misuse("a ticket could not tell whether the client's raw public key is still trusted")
@@ -135,6 +135,6 @@ class ServerConnection(Connection):
 
     def _send_ticket(self, made: NewSessionTicket, ticket: bytes | None) -> None:
         message = with_ticket(made, ticket)
-        if message is not None and not self._write_closed:
+        if message is not None and not self.write_closed:
             self._output.append(self._records.write(ContentType.handshake, write_message(message)))
             self._observe_sent(lambda at, key: MessageSeen(at, True, message, key))

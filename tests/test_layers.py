@@ -25,6 +25,7 @@ LAYERS = (
     ("record",),
     ("handshake",),
     ("events",),
+    ("straight",),
     ("connection",),
     ("endpoints",),
     ("aio", "blocking"),

@@ -97,10 +97,11 @@ def test_every_byte_is_authenticated(suite: Suite) -> None:
         with pytest.raises(PeerMisbehaved) as caught:
             pair(suite)[1].open(bytes(flipped[:HEADER]), memoryview(flipped)[HEADER:])
         assert (caught.value.alert, caught.value.rule) == (Alert.bad_record_mac, "RFC 8446 5.2")
-        if flipped[0] == ContentType.application_data and flipped[3:5] == record[3:5]:
-            with pytest.raises(PeerMisbehaved) as caught:
-                pair(suite)[1].open_data(memoryview(flipped), 0)
-            assert caught.value.alert is Alert.bad_record_mac
+        opening = pair(suite)[1]
+        assert opening.open_one(memoryview(flipped)) == b""
+        end, data, waits = opening.open_data(memoryview(flipped), 0)
+        assert (end, data, opening.records) == (0, b"", 0)
+        assert not waits or len(record) < HEADER + int.from_bytes(flipped[3:5], "big")
 
 
 @every_suite
@@ -108,7 +109,8 @@ def test_records_too_short_for_their_tag(suite: Suite) -> None:
     for size in range(suite.aead.tag_length + 1):
         reader = layers(suite)[1]
         fails(reader, plain(ContentType.application_data, bytes(size)), Alert.bad_record_mac, "bad_record_mac")
-        assert pair(suite)[1].open_data(memoryview(plain(23, bytes(size))), 0) in [(0, b"", None)] or size > suite.aead.tag_length
+        assert pair(suite)[1].open_data(memoryview(plain(23, bytes(size))), 0) == (0, b"", False)
+        assert pair(suite)[1].open_one(memoryview(plain(23, bytes(size)))) == b""
 
 
 def test_order_is_authenticated() -> None:
@@ -123,17 +125,101 @@ def test_open_data_takes_a_batch() -> None:
     sealing, opening = pair()
     stream = b"".join(sealing.seal(ContentType.application_data, bytes((n,)) * 1000) for n in range(5))
     partial = sealing.seal(ContentType.application_data, b"more")[:-1]
-    end, data, other = opening.open_data(memoryview(stream + partial), 0)
-    assert (end, other) == (len(stream), None)
+    end, data, waits = opening.open_data(memoryview(stream + partial), 0)
+    assert (end, waits) == (len(stream), True)
     assert data == b"".join(bytes((n,)) * 1000 for n in range(5))
 
 
 def test_open_data_stops_at_what_is_no_data() -> None:
+    """And before it: whoever looks at it opens it again."""
     sealing, opening = pair()
-    stream = sealing.seal(23, b"data") + sealing.seal(21, b"\x01\x00") + sealing.seal(23, b"after")
-    end, data, other = opening.open_data(memoryview(stream), 0)
-    assert (data, other) == (b"data", (21, b"\x01\x00"))
-    assert opening.open_data(memoryview(stream), end) == (len(stream), b"after", None)
+    stream = memoryview(sealing.seal(23, b"data") + sealing.seal(21, b"\x01\x00") + sealing.seal(23, b"after"))
+    end, data, waits = opening.open_data(stream, 0)
+    assert (data, waits, opening.records) == (b"data", False, 1)
+    assert opening.open_data(stream, end) == (end, b"", False)
+    reader = RecordLayer()
+    reader.opening = opening
+    assert reader.next_record(stream, end) == (len(stream) - len(sealing.seal(23, b"after")), 21, b"\x01\x00")
+    assert opening.open_data(stream, end + HEADER + 2 + 17) == (len(stream), b"after", True)
+
+
+@every_suite
+@pytest.mark.parametrize("size", [1, 64, MAX_PLAINTEXT])
+def test_one_record(suite: Suite, size: int) -> None:
+    """Sealed by seal_one it is what seal makes; open_one opens it, and nothing but it."""
+    data = bytes(range(256)) * 64
+    data = data[:size]
+    (one, opening), (other, _) = pair(suite), pair(suite)
+    record = one.seal_one(data)
+    assert record == other.seal(23, data)
+    assert one.seal_one(bytearray(data)) == other.seal(23, data)
+    assert one.records == 2
+    for wrong in (record + b"\x17", record + record, record[:-1], record[:4], b""):
+        assert opening.open_one(memoryview(wrong)) == b""
+    assert opening.records == 0
+    assert opening.open_one(memoryview(record)) == data
+    assert opening.open_one(memoryview(record)) == b""  # the same again
+    assert opening.records == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x17", b"data\x15", b"data\x17\0", bytes(5), b"x" * (MAX_PLAINTEXT + 1) + b"\x17"],
+    ids=lambda content: len(content),
+)
+def test_open_one_leaves_what_is_not_plain(content: bytes) -> None:
+    """Empty, no data, padded, nothing but padding, too long: nothing has happened, and the plain methods see it."""
+    sealing, opening = pair()
+    assert opening.open_one(memoryview(inner(sealing, content))) == b""
+    assert opening.records == 0
+
+
+def test_seal_one_leaves_the_last_record_to_key_update() -> None:
+    sealing, _ = pair()
+    sealing._sequence = sealing.suite.aead.usage_limit - 2
+    assert sealing.seal_one(b"data")
+    assert sealing.seal_one(b"data") == b""
+    assert sealing.records_left() == 1
+
+
+def test_padded_data_is_data() -> None:
+    """On the fast path, too, among what is not padded."""
+    sealing, opening = pair()
+    stream = memoryview(b"".join(sealing.seal(23, b"%d, " % n, pad_to=64 * (n % 2)) for n in range(5)))
+    assert opening.open_data(stream, 0) == (len(stream), b"0, 1, 2, 3, 4, ", True)
+
+
+@pytest.mark.parametrize("stop", range(1, 3))
+def test_no_nonce_is_used_twice_whatever_is_raised(stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if sealing is interrupted in the middle of a batch, and the application goes on all the same."""
+    nonces: list[bytes] = []
+
+    class Interrupted:
+        def __init__(self, cipher: Any) -> None:
+            self._cipher = cipher
+
+        def __getattr__(self, name: str) -> Any:
+            def call(nonce: bytes, *args: Any) -> Any:
+                nonces.append(nonce)
+                if len(nonces) == stop:
+                    raise KeyboardInterrupt
+                return getattr(self._cipher, name)(nonce, *args)
+
+            return call
+
+    for send in (
+        lambda sealing: list(sealing.seal_data(memoryview(bytes(3 * MAX_PLAINTEXT + 1)))),
+        lambda sealing: sealing.seal_one(b"data") + sealing.seal_one(b"data"),
+        lambda sealing: sealing.seal(23, b"data") + sealing.seal(23, b"data"),
+    ):
+        sealing = pair()[0]
+        monkeypatch.setattr(sealing, "_cipher", Interrupted(sealing._cipher))
+        nonces.clear()
+        with pytest.raises(KeyboardInterrupt):
+            send(sealing)
+        for _ in range(2):
+            send(sealing)
+        assert len(set(nonces)) == len(nonces) >= 5
 
 
 def test_open_data_hands_up_a_bounded_batch() -> None:
@@ -155,9 +241,13 @@ def test_what_came_whole_before_a_fault_is_handed_up(bad: str) -> None:
         "overflow": lambda: inner(sealing, b"x" * (MAX_PLAINTEXT + 1) + b"\x17"),
     }[bad]()
     view = memoryview(good + fault)
-    assert opening.open_data(view, 0) == (len(good), b"good", None)
-    with pytest.raises(PeerMisbehaved):
-        opening.open_data(view, len(good))
+    assert opening.open_data(view, 0) == (len(good), b"good", False)
+    assert opening.open_data(view, len(good)) == (len(good), b"", False)
+    reader = RecordLayer()
+    reader.opening = opening
+    with pytest.raises(PeerMisbehaved) as raised:
+        reader.next_record(view, len(good))
+    assert raised.value.reason == {"padding": "empty_inner_plaintext", "mac": "bad_record_mac", "overflow": "record_overflow"}[bad]
 
 
 @settings(max_examples=25)

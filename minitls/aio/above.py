@@ -18,7 +18,7 @@ class Above(asyncio.Transport):
 
     connection: Connection
     _below: asyncio.Transport | None
-    _pending: bytearray
+    _pending: bytes | bytearray | memoryview
     _protocol: asyncio.BaseProtocol | None
     _buffered: bool
 

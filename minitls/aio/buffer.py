@@ -1,26 +1,23 @@
-"""The receive buffer: one for each thread's event loop, whichever of its connections receives."""
+"""The receive buffer: one for each event loop, whichever of its connections receives."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-import threading
+from weakref import WeakKeyDictionary
 
 RECEIVE_BUFFER = 128 * 1024
 
-
-class _Receiving(threading.local):
-    """``view``: this thread's buffer, used from ``get_buffer`` to the end of ``buffer_updated``."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(RECEIVE_BUFFER))
+_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
-receiving = _Receiving()
+def receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """The loop's buffer, used from ``get_buffer`` to the end of ``buffer_updated``, which no other connection comes between.
 
-
-def own_buffer(loop: asyncio.AbstractEventLoop) -> memoryview | None:
-    """A buffer for one connection, where receiving is not one synchronous step: on Windows' proactor loop."""
+    On Windows' proactor loop receiving is not one synchronous step: there every connection gets one of its own.
+    """
     if sys.platform == "win32" and isinstance(loop, asyncio.ProactorEventLoop):
         return memoryview(bytearray(RECEIVE_BUFFER))
-    return None
+    if (view := _buffers.get(loop)) is None:
+        _buffers[loop] = view = memoryview(bytearray(RECEIVE_BUFFER))
+    return view

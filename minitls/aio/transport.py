@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 from minitls.aio.above import Above
 from minitls.aio.asking import Asked
 from minitls.aio.background import in_background
-from minitls.aio.buffer import own_buffer, receiving
+from minitls.aio.buffer import receive_buffer
 from minitls.connection import Connection
 from minitls.errors import HandshakeTimeout, TruncationError
 from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, PeerClosed, TicketReceived
@@ -84,8 +84,8 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         self._below: asyncio.Transport | None = None
         self._protocol: asyncio.BaseProtocol | None = None
         self._buffered = False
-        self._view: memoryview | None = own_buffer(loop)
-        self._pending = bytearray()
+        self._view = receive_buffer(loop)
+        self._pending: bytes | bytearray | memoryview = b""
         self._held: list[Event] | None = None
         self._error: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
@@ -113,29 +113,26 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
             self._ask(question)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        view = self._view or receiving.view
-        partial = self.connection.partial
-        if partial:
+        view = self._view
+        if partial := self.connection.partial:
             view[: len(partial)] = partial
             return view[len(partial) :]
         return view
 
     def buffer_updated(self, nbytes: int) -> None:
         connection = self.connection
-        if self._closing:
-            return  # read, so that no reset is sent, and dropped
-        view = self._view or receiving.view
-        self._process(lambda: connection.receive_view(view[: len(connection.partial) + nbytes]))
+        if not self._closing:  # else read, so that no reset is sent, and dropped
+            self._process(connection.receive, self._view[: len(connection.partial) + nbytes])
 
     def feed(self, data: bytes) -> None:
         """Bytes of TLS that were received before this object was there."""
-        self._process(lambda: self.connection.receive_data(data))
+        self._process(self.connection.receive_data, data)
 
     def eof_received(self) -> bool:
         """Whether the transport below stays open for what we may still have to say."""
         if self._closing:
             return False
-        self._process(self.connection.receive_eof)
+        self._process(lambda _: self.connection.receive_eof())
         return not self._closing
 
     def pause_writing(self) -> None:
@@ -174,11 +171,20 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
 
     # between the two --------------------------------------------------------------------------------------------------
 
-    def _process(self, step: Callable[[], list[Event]]) -> None:
-        """Let the engine take a step, deliver what it says, and send what it wants sent."""
+    def _process(self, step: Callable[[Any], bytes | list[Event]], given: Any = None) -> None:
+        """Let the engine take a step, deliver what comes of it, and send what is to be sent."""
         self._receiving = True
         try:
-            self._deliver(step())
+            received = step(given)
+            if isinstance(received, list):
+                self._deliver(received)
+            elif self._held is not None or self._buffered or self._deaf or self._protocol is None:
+                self._deliver([ApplicationData(received)] if received else [])
+            elif received:  # data and nothing else: no event is made of it
+                try:
+                    self._protocol.data_received(received)  # type: ignore[attr-defined]
+                except Exception as error:
+                    self._broken(error)
         except Exception as error:
             self._fail(error)
             return
@@ -306,9 +312,9 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
             raise
         except Exception as error:
             failure = error
-            self._process(lambda: connection.answer_error(question, failure))
+            self._process(lambda _: connection.answer_error(question, failure))
         else:
-            self._process(lambda: connection.answer(question, value))
+            self._process(lambda _: connection.answer(question, value))
         self._read_on()
 
     def _timed_out(self, seconds: float) -> None:
@@ -358,41 +364,43 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         self._timer = self._loop.call_later(linger, below.close)
 
     def _flush(self) -> None:
-        """Send the gathered small writes, and what the engine has to say by itself."""
+        """Send what was written, and before it what the engine has to say by itself."""
         self._scheduled = False
-        if self._closing or self._below is None:
-            return
-        if self._pending:
-            pending, self._pending = self._pending, bytearray()
-            self._send(pending)
-        elif out := self.connection.data_to_send():
-            self._below.write(out)
-
-    def _send(self, data: bytes | bytearray | memoryview) -> None:
         below = self._below
-        assert below is not None
-        for piece in self.connection.seal(data):
-            below.write(piece)
-            if isinstance(piece, memoryview) and below.get_write_buffer_size():
-                keep_sealed_buffer()  # it may hold the view itself, until the peer reads
+        if self._closing or below is None:
+            return
+        if pending := self._pending:
+            self._pending = b""
+            for piece in self.connection.seal(pending):
+                below.write(piece)
+                if isinstance(piece, memoryview) and below.get_write_buffer_size():
+                    keep_sealed_buffer()  # it may hold the view itself, until the peer reads
+        elif out := self.connection.data_to_send():
+            below.write(out)
 
     # the transport of the protocol above ------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue data for the peer.  After close or a loss it goes nowhere, as with asyncio's own transports."""
-        ended = self.connection.write_closed or self._later is not None
-        if ended or self._closing or self._deaf:
-            if ended and not (self._closing or self._deaf):
-                raise RuntimeError("Cannot call write() after write_eof()")
+        if self._closing or self._deaf:
             return
-        size = data.nbytes if isinstance(data, memoryview) else len(data)
-        if not self._pending and size >= MAX_PLAINTEXT and self.connection.handshake_completed:
-            self._send(data)
-            return
-        self._pending += data
-        if len(self._pending) >= GATHER:
+        if self.connection.write_closed or self._later is not None:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        pending = self._pending
+        if pending:
+            if not isinstance(pending, bytearray):
+                self._pending = pending = bytearray(pending)
+            pending += data
+            if len(pending) >= GATHER:
+                self._flush()
+                return
+        elif (data.nbytes if isinstance(data, memoryview) else len(data)) >= MAX_PLAINTEXT and self.connection.handshake_completed:
+            self._pending = data
             self._flush()
-        elif not self._receiving and not self._scheduled:
+            return
+        else:
+            self._pending = data if isinstance(data, bytes) else bytes(memoryview(data))
+        if not self._receiving and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
@@ -436,7 +444,7 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         """Close at once; what was not sent is lost."""
         self._closing = self._deaf = True
         self._stop_waiting()
-        self._pending.clear()
+        self._pending = b""
         self.connection.abort(self._error or ConnectionAbortedError("the connection was aborted"))
         if self._below is not None:
             self._below.abort()
@@ -465,7 +473,7 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         if self._reading_paused or self._held is None:
             return
         held, self._held = self._held, None
-        self._process(lambda: held)
+        self._process(lambda _: held)
         self._read_on()
 
     def _read_on(self) -> None:

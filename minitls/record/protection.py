@@ -8,6 +8,7 @@ Everything else takes the plain methods.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 
 from cryptography.exceptions import InvalidTag
@@ -22,6 +23,7 @@ MAX_CIPHERTEXT = MAX_PLAINTEXT + 256
 HEADER = 5
 
 APPLICATION_DATA = int(ContentType.application_data)
+_APPLICATION_DATA = bytes((APPLICATION_DATA,))
 _HEADER_START = bytes((APPLICATION_DATA, 3, 3))
 
 BATCH = 16
@@ -31,53 +33,49 @@ OPENED_AT_ONCE = 100 * 1024
 
 
 class _Slots:
-    """A buffer for BATCH full records, with the views into it made once and the headers written."""
+    """A buffer for BATCH full records, whose headers are written, with the views into it made once.
 
-    __slots__ = ("buffer", "slots")
+    ``inner``: where a TLSInnerPlaintext is put together, its type written already; ``plain``: without the type.
+    ``records``: the records without their headers; ``stream``: all of it.
+    """
+
+    __slots__ = ("header", "inner", "plain", "records", "size", "stream")
 
     def __init__(self, tag_length: int) -> None:
-        inner = MAX_PLAINTEXT + 1
-        size = HEADER + inner + tag_length
-        header = _HEADER_START + (inner + tag_length).to_bytes(2, "big")
-        self.buffer = bytearray(size * BATCH)
-        view = memoryview(self.buffer)
-        self.slots = []
+        length = MAX_PLAINTEXT + 1 + tag_length
+        self.header = _HEADER_START + length.to_bytes(2, "big")
+        self.size = size = HEADER + length
+        self.inner = memoryview(bytearray(MAX_PLAINTEXT) + _APPLICATION_DATA)
+        self.plain = self.inner[:MAX_PLAINTEXT]
+        self.stream = memoryview(bytearray(size * BATCH))
+        self.records = []
         for start in range(0, size * BATCH, size):
-            body = start + HEADER
-            view[start:body] = header
-            self.slots.append(
-                (
-                    view[body : body + MAX_PLAINTEXT],
-                    body + MAX_PLAINTEXT,
-                    view[body : body + inner],
-                    header,
-                    view[body : start + size],
-                    view[: start + size],
-                )
-            )
+            self.stream[start : start + HEADER] = self.header
+            self.records.append(self.stream[start + HEADER : start + size])
 
 
-class _Scratch(threading.local):
-    """Buffers that all connections of a thread share: each use begins and ends within one call."""
-
-    def __init__(self) -> None:
-        self.opened = memoryview(bytearray(OPENED_AT_ONCE + MAX_CIPHERTEXT))
-        self.sealed: dict[int, _Slots] = {}
-        self.kept = False
+# Buffers that everybody shares.  Whoever uses one takes it out: another thread may want one meanwhile, and what is sent may be the
+# data of another connection (TLS within TLS).  Few are kept.
+_opened: deque[memoryview] = deque(maxlen=4)
+_sealed: dict[int, deque[_Slots]] = {}
 
 
-_scratch = _Scratch()
+class _Kept(threading.local):
+    view = False
+
+
+_kept = _Kept()
 
 
 def keep_sealed_buffer() -> None:
     """The last view that :meth:`Sealing.seal_data` gave is still in use: let it be, and take a new buffer next time."""
-    _scratch.kept = True
+    _kept.view = True
 
 
 class _Protection:
     """One direction's key and sequence number.  The nonce is the iv xor the sequence number (RFC 8446 section 5.3)."""
 
-    __slots__ = ("_cipher", "_iv", "_secret", "_sequence", "_suite")
+    __slots__ = ("_cipher", "_iv", "_overhead", "_secret", "_sequence", "_suite")
 
     def __init__(self, suite: Suite, secret: TrafficSecret) -> None:
         self._suite = suite
@@ -85,6 +83,7 @@ class _Protection:
         key, iv = secret.key_and_iv(suite.aead.key_length)
         self._cipher = suite.aead.make(key)
         self._iv = int.from_bytes(iv, "big")
+        self._overhead = 1 + suite.aead.tag_length  # the content's type, and the tag
         self._sequence = 0
 
     @property
@@ -116,7 +115,11 @@ class _Protection:
 
 
 class Sealing(_Protection):
-    __slots__ = ()
+    __slots__ = ("_last",)
+
+    def __init__(self, suite: Suite, secret: TrafficSecret) -> None:
+        super().__init__(suite, secret)
+        self._last = self.records_left() - 1  # is KeyUpdate's, or close_notify's
 
     def records_left(self) -> int:
         """How many records may still be sealed before the key must be updated (RFC 8446 section 5.5)."""
@@ -129,6 +132,15 @@ class Sealing(_Protection):
         header = _HEADER_START + (len(inner) + self._suite.aead.tag_length).to_bytes(2, "big")
         return header + self._cipher.encrypt(self._nonce(), inner, header)
 
+    def seal_one(self, data: bytes | bytearray) -> bytes:
+        """Application data, at most MAX_PLAINTEXT bytes, as one record; b"" when the key must be updated first."""
+        sequence = self._sequence
+        if sequence >= self._last:
+            return b""
+        self._sequence = sequence + 1
+        header = _HEADER_START + (len(data) + self._overhead).to_bytes(2, "big")
+        return header + self._cipher.encrypt((self._iv ^ sequence).to_bytes(12, "big"), data + _APPLICATION_DATA, header)
+
     def seal_data(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Application data of any size as records, some at a time.
 
@@ -136,23 +148,28 @@ class Sealing(_Protection):
         """
         position, whole = 0, len(data) // MAX_PLAINTEXT
         tag_length = self._suite.aead.tag_length
+        pool = _sealed.setdefault(tag_length, deque(maxlen=4))
         encrypt_into, iv = self._cipher.encrypt_into, self._iv
         while whole:
-            # Taken out while in use: what is sent may be the data of another connection (TLS within TLS).
-            pooled = _scratch.sealed.pop(tag_length, None) or _Slots(tag_length)
-            buffer, sequence = pooled.buffer, self._sequence
-            for plain, type_at, inner, header, record, up_to in pooled.slots[:whole]:  # noqa: B007
+            try:
+                pooled = pool.pop()
+            except IndexError:
+                pooled = _Slots(tag_length)
+            plain, inner, header, records = pooled.plain, pooled.inner, pooled.header, pooled.records
+            if whole < BATCH:
+                records = records[:whole]
+            sequence = self._sequence
+            self._sequence += len(records)  # whatever becomes of them
+            for record in records:
                 plain[:] = data[position : position + MAX_PLAINTEXT]
-                buffer[type_at] = APPLICATION_DATA
                 encrypt_into((iv ^ sequence).to_bytes(12, "big"), inner, header, record)
                 sequence += 1
                 position += MAX_PLAINTEXT
-            whole -= sequence - self._sequence
-            self._sequence = sequence
-            yield up_to
-            if not _scratch.kept:
-                _scratch.sealed[tag_length] = pooled
-            _scratch.kept = False
+            whole -= len(records)
+            yield pooled.stream if len(records) == BATCH else pooled.stream[: len(records) * pooled.size]
+            if not _kept.view:
+                pool.append(pooled)
+            _kept.view = False
         if position < len(data):
             yield self.seal(APPLICATION_DATA, data[position:])
 
@@ -176,45 +193,62 @@ class Opening(_Protection):
             return False
         return True
 
-    def open_data(self, view: memoryview, start: int) -> tuple[int, bytes, tuple[int, bytes] | None]:
+    def open_one(self, view: memoryview) -> bytes:
+        """The application data of the one record that the view is; b"" where it is anything else, and then nothing has happened."""
+        length = len(view) - HEADER
+        if length < self._overhead or view[0] != APPLICATION_DATA or (view[3] << 8) | view[4] != length:
+            return b""
+        try:
+            inner = self._cipher.decrypt((self._iv ^ self._sequence).to_bytes(12, "big"), view[HEADER:], view[:HEADER])
+        except InvalidTag:
+            return b""
+        if inner[-1] != APPLICATION_DATA or not 1 < len(inner) <= MAX_PLAINTEXT + 1:
+            return b""
+        self._sequence += 1
+        return inner[:-1]
+
+    def open_data(self, view: memoryview, start: int) -> tuple[int, bytes, bool]:
         """Open application data from ``view[start:]`` for as long as there is nothing else.
 
-        Returns where it stopped, the plaintext, and, where it stopped at another content type, that record's type and content.
-        Stops before a record that is not whole or not protected, and when OPENED_AT_ONCE bytes are there.
+        Returns where it stopped, the plaintext, and whether all that can be done is to wait for the rest of a record.  Stops when
+        OPENED_AT_ONCE bytes are there, and before whatever is no record with application data in it: the plain methods say what
+        is wrong with it.
         """
-        out, tag_length, end = _scratch.opened, self._suite.aead.tag_length, len(view)
+        end, shortest, tag_length = len(view), self._overhead, self._overhead - 1
         decrypt_into, iv, sequence = self._cipher.decrypt_into, self._iv, self._sequence
-        shortest, size, other = tag_length + 1, 0, None
+        size, waits = 0, False
         try:
-            while end - start >= HEADER and view[start] == APPLICATION_DATA and size < OPENED_AT_ONCE:
+            out = _opened.pop()
+        except IndexError:
+            out = memoryview(bytearray(OPENED_AT_ONCE + MAX_CIPHERTEXT))
+        try:
+            while not (waits := end - start < HEADER) and view[start] == APPLICATION_DATA and size < OPENED_AT_ONCE:
                 body = start + HEADER
                 length = (view[start + 3] << 8) | view[start + 4]
                 after = body + length
-                if after > end or not shortest <= length <= MAX_CIPHERTEXT:
+                if not shortest <= length <= MAX_CIPHERTEXT:
+                    break
+                if waits := after > end:
                     break
                 inner = decrypt_into(
                     (iv ^ sequence).to_bytes(12, "big"), view[body:after], view[start:body], out[size : size + length - tag_length]
                 )
                 last = size + inner - 1
-                if out[last] == APPLICATION_DATA and 1 < inner <= MAX_PLAINTEXT + 1:
-                    sequence += 1
-                    start = after
-                    size = last
-                    continue
-                kind, content = _content(bytes(out[size : size + inner]))
-                sequence += 1
-                start = after
-                if kind != APPLICATION_DATA or not content:
-                    other = (kind, content)
+                if out[last] != APPLICATION_DATA or inner > MAX_PLAINTEXT + 1:  # padded, or something else
+                    kind, content = _content(bytes(out[size : size + inner]))
+                    if kind != APPLICATION_DATA:
+                        break
+                    last = size + len(content)
+                if last == size:
                     break
-                out[size : size + len(content)] = content
-                size += len(content)
-        except (InvalidTag, PeerMisbehaved) as error:
-            # What came whole before it is delivered; the record itself is met again on the next call.
-            if not size:
-                raise (_bad_record() if isinstance(error, InvalidTag) else error) from None
+                sequence += 1
+                start, size = after, last
+        except (InvalidTag, PeerMisbehaved):
+            pass  # to be met again
         self._sequence = sequence
-        return start, bytes(out[:size]), other
+        data = bytes(out[:size])
+        _opened.append(out)
+        return start, data, waits
 
 
 def _bad_record() -> PeerMisbehaved:

@@ -102,31 +102,32 @@ class Opening12(_Direction):
         if header[1:3] != b"\x03\x03":  # tag and MAC cover it: who sealed the record wrote this one
             raise _bad_record()
         content = self._unprotect(header[0], bytes(body))
-        self._sequence += 1
         if len(content) > MAX_PLAINTEXT:
             raise PeerMisbehaved(Alert.record_overflow, f"a record holds {len(content)} bytes", rule="RFC 5246 6.2.3")
+        self._sequence += 1
         return header[0], content
 
-    def open_data(self, view: memoryview, start: int) -> tuple[int, bytes, tuple[int, bytes] | None]:
+    def open_data(self, view: memoryview, start: int) -> tuple[int, bytes, bool]:
         """Open application data for as long as there is nothing else; as :meth:`minitls.record.protection.Opening.open_data`."""
         opened: list[bytes] = []
-        size, end = 0, len(view)
-        while end - start >= HEADER and view[start] == APPLICATION_DATA and size < OPENED_AT_ONCE:
+        size, end, waits = 0, len(view), False
+        while not (waits := end - start < HEADER) and view[start] == APPLICATION_DATA and size < OPENED_AT_ONCE:
             after = start + HEADER + ((view[start + 3] << 8) | view[start + 4])
-            if after > end or after - start - HEADER > MAX_CIPHERTEXT:
+            if after - start - HEADER > MAX_CIPHERTEXT:
+                break
+            if waits := after > end:
                 break
             try:
-                kind, content = self.open(bytes(view[start : start + HEADER]), view[start + HEADER : after])
+                _, content = self.open(bytes(view[start : start + HEADER]), view[start + HEADER : after])
             except PeerMisbehaved:
-                if not opened:
-                    raise
-                break  # what came whole before it is delivered; the record is met again on the next call
-            start = after
+                break  # what came whole before it is delivered; the record is met again
             if not content:
-                return start, b"".join(opened), (kind, content)
+                self._sequence -= 1  # so is this one
+                break
+            start = after
             opened.append(content)
             size += len(content)
-        return start, b"".join(opened), None
+        return start, b"".join(opened), waits
 
     def _unprotect(self, kind: int, fragment: bytes) -> bytes:
         raise NotImplementedError
