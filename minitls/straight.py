@@ -74,13 +74,12 @@ class Straight:
         :func:`minitls.record.protection.keep_sealed_buffer`.  Raises Misuse as :meth:`send_data`.
         """
         sealing = self._writes
-        if (
-            sealing is not None
-            and not (self._output or self._update_owed or isinstance(data, memoryview))
-            and 0 < len(data) <= MAX_PLAINTEXT
-            and (record := sealing.seal_one(data))
-        ):
-            return (record,)
+        if sealing is not None and not (self._output or self._update_owed or isinstance(data, memoryview)):
+            if len(data) > MAX_PLAINTEXT:
+                if sealing.records_left() > len(data) // MAX_PLAINTEXT + 2:
+                    return sealing.seal_data(memoryview(data))
+            elif data and (record := sealing.seal_one(data)):
+                return (record,)
         return self._seal(data)
 
     def send_data(self, data: bytes | bytearray | memoryview) -> None:

@@ -16,6 +16,7 @@ from minitls.record.layer import MAX_CHANGE_CIPHER_SPECS, MAX_EMPTY_RECORDS, Rec
 from minitls.record.protection import (
     BATCH,
     HEADER,
+    LENT,
     MAX_CIPHERTEXT,
     MAX_PLAINTEXT,
     OPENED_AT_ONCE,
@@ -261,19 +262,29 @@ def test_seal_data_of_any_size(size: int, pad_to: int) -> None:
     assert b"".join(content for _, content in records_in(reader, stream)) == data
 
 
-def test_seal_data_in_batches_and_the_buffer_that_is_kept() -> None:
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(
+    "size", [2 * BATCH * MAX_PLAINTEXT, BATCH * MAX_PLAINTEXT + 1, (BATCH + LENT) * MAX_PLAINTEXT + 9, 3 * MAX_PLAINTEXT]
+)
+def test_seal_data_in_batches_and_the_buffer_that_is_kept(size: int, keep: bool) -> None:
+    """What is kept stays as it was; what is not is used again, for records of full size, whatever was in it."""
     sealing, opening = pair()
-    data = memoryview(b"".join(bytes((n,)) * MAX_PLAINTEXT for n in range(2 * BATCH)))
-    kept = []
-    for piece in sealing.seal_data(data):
-        kept.append(piece)
-        keep_sealed_buffer()
-    assert len(kept) == 2
-    stream, opened, at = memoryview(b"".join(kept)), b"", 0
+    data = b"".join(bytes((n,)) * 999 for n in range(256)) * 3
+    data = data[:size]
+    stream = bytearray()
+    for _ in range(2):
+        pieces = []
+        for piece in sealing.seal_data(memoryview(data)):
+            pieces.append(piece if keep else bytes(piece))
+            if keep and isinstance(piece, memoryview):
+                keep_sealed_buffer()
+        assert len(pieces) == -(-size // (BATCH * MAX_PLAINTEXT)) or size == BATCH * MAX_PLAINTEXT + 1
+        stream += b"".join(pieces)
+    opened, at = b"", 0
     while at < len(stream):
-        at, more, _ = opening.open_data(stream, at)
+        at, more, _ = opening.open_data(memoryview(stream), at)
         opened += more
-    assert opened == bytes(data)
+    assert opened == data * 2
 
 
 @every_suite

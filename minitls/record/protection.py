@@ -8,7 +8,7 @@ Everything else takes the plain methods.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 
 from cryptography.exceptions import InvalidTag
@@ -28,6 +28,8 @@ _HEADER_START = bytes((APPLICATION_DATA, 3, 3))
 
 BATCH = 16
 """Full records sealed into one buffer: more fall out of the processor's second-level cache."""
+LENT = 4
+"""From so many full records on, the buffer itself is handed out.  Transports that gather writes of up to 64 KiB would keep it."""
 OPENED_AT_ONCE = 100 * 1024
 """Bytes of plaintext handed up at once: blocks above malloc's 128 KiB threshold are mapped and unmapped each time."""
 
@@ -41,8 +43,8 @@ class _Slots:
 
     __slots__ = ("header", "inner", "plain", "records", "size", "stream")
 
-    def __init__(self, tag_length: int) -> None:
-        length = MAX_PLAINTEXT + 1 + tag_length
+    def __init__(self, overhead: int) -> None:
+        length = MAX_PLAINTEXT + overhead
         self.header = _HEADER_START + length.to_bytes(2, "big")
         self.size = size = HEADER + length
         self.inner = memoryview(bytearray(MAX_PLAINTEXT) + _APPLICATION_DATA)
@@ -57,7 +59,7 @@ class _Slots:
 # Buffers that everybody shares.  Whoever uses one takes it out: another thread may want one meanwhile, and what is sent may be the
 # data of another connection (TLS within TLS).  Few are kept.
 _opened: deque[memoryview] = deque(maxlen=4)
-_sealed: dict[int, deque[_Slots]] = {}
+_sealed: defaultdict[int, deque[_Slots]] = defaultdict(lambda: deque(maxlen=4))
 
 
 class _Kept(threading.local):
@@ -146,31 +148,36 @@ class Sealing(_Protection):
 
         A view that is given is good until the next is asked for; who keeps it longer calls :func:`keep_sealed_buffer`.
         """
-        position, whole = 0, len(data) // MAX_PLAINTEXT
-        tag_length = self._suite.aead.tag_length
-        pool = _sealed.setdefault(tag_length, deque(maxlen=4))
-        encrypt_into, iv = self._cipher.encrypt_into, self._iv
+        whole, rest = divmod(len(data), MAX_PLAINTEXT)
+        encrypt_into, iv, position, pool = self._cipher.encrypt_into, self._iv, 0, _sealed[self._overhead]
         while whole:
             try:
                 pooled = pool.pop()
             except IndexError:
-                pooled = _Slots(tag_length)
-            plain, inner, header, records = pooled.plain, pooled.inner, pooled.header, pooled.records
+                pooled = _Slots(self._overhead)
+            plain, inner, header, records, stream = pooled.plain, pooled.inner, pooled.header, pooled.records, pooled.stream
             if whole < BATCH:
                 records = records[:whole]
-            sequence = self._sequence
+            sequence, end = self._sequence, len(records) * pooled.size
             self._sequence += len(records)  # whatever becomes of them
             for record in records:
                 plain[:] = data[position : position + MAX_PLAINTEXT]
                 encrypt_into((iv ^ sequence).to_bytes(12, "big"), inner, header, record)
                 sequence += 1
                 position += MAX_PLAINTEXT
+            last = b""
+            if rest and whole < BATCH:  # there is room for it
+                last, rest = self.seal(APPLICATION_DATA, data[position:]), 0
+                stream[end : end + len(last)] = last
+            made = stream[: end + len(last)]
+            yield made if whole >= LENT else bytes(made)
             whole -= len(records)
-            yield pooled.stream if len(records) == BATCH else pooled.stream[: len(records) * pooled.size]
             if not _kept.view:
+                if last:
+                    stream[end : end + HEADER] = header
                 pool.append(pooled)
             _kept.view = False
-        if position < len(data):
+        if rest:
             yield self.seal(APPLICATION_DATA, data[position:])
 
 
