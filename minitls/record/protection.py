@@ -229,13 +229,11 @@ class Opening(_Protection):
         except IndexError:
             out = memoryview(bytearray(OPENED_AT_ONCE + MAX_CIPHERTEXT))
         try:
-            while not (waits := end - start < HEADER) and view[start] == APPLICATION_DATA and size < OPENED_AT_ONCE:
+            while not (waits := end - start < HEADER) and view[start] == APPLICATION_DATA:
                 body = start + HEADER
                 length = (view[start + 3] << 8) | view[start + 4]
                 after = body + length
-                if not shortest <= length <= MAX_CIPHERTEXT:
-                    break
-                if waits := after > end:
+                if not shortest <= length <= MAX_CIPHERTEXT or (waits := after > end) or size >= OPENED_AT_ONCE:
                     break
                 inner = decrypt_into(
                     (iv ^ sequence).to_bytes(12, "big"), view[body:after], view[start:body], out[size : size + length - tag_length]

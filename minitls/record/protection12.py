@@ -111,11 +111,10 @@ class Opening12(_Direction):
         """Open application data for as long as there is nothing else; as :meth:`minitls.record.protection.Opening.open_data`."""
         opened: list[bytes] = []
         size, end, waits = 0, len(view), False
-        while not (waits := end - start < HEADER) and view[start] == APPLICATION_DATA and size < OPENED_AT_ONCE:
-            after = start + HEADER + ((view[start + 3] << 8) | view[start + 4])
-            if after - start - HEADER > MAX_CIPHERTEXT:
-                break
-            if waits := after > end:
+        while not (waits := end - start < HEADER) and view[start] == APPLICATION_DATA:
+            length = (view[start + 3] << 8) | view[start + 4]
+            after = start + HEADER + length
+            if length > MAX_CIPHERTEXT or (waits := after > end) or size >= OPENED_AT_ONCE:
                 break
             try:
                 _, content = self.open(bytes(view[start : start + HEADER]), view[start + HEADER : after])
