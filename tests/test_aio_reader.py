@@ -1,4 +1,4 @@
-"""The StreamReader: who waits is handed the bytes as they came; nothing is lost or out of order, whatever is cancelled."""
+"""The StreamReader: who keeps up is handed the bytes as they came; nothing is lost or out of order, whatever is cancelled."""
 
 from __future__ import annotations
 
@@ -26,6 +26,94 @@ async def test_who_waits_gets_the_very_bytes() -> None:
     task = await waiting(reader, 1000)
     reader.feed_data(data)
     assert await task is data
+
+
+async def test_who_comes_in_time_gets_the_very_bytes() -> None:
+    """Uncopied, whoever was first."""
+    reader, data = reader_of(), bytes(100)
+    reader.feed_data(data)
+    assert await reader.read(100) is data
+    reader.feed_data(data)
+    assert await reader.readexactly(100) is data
+
+
+async def test_nothing_is_no_end() -> None:
+    reader = reader_of()
+    task = await waiting(reader, 1000)
+    reader.feed_data(b"")
+    await asyncio.sleep(0)
+    assert not task.done()
+    reader.feed_data(b"abc")
+    assert await task == b"abc"
+
+
+class Below(asyncio.Transport):
+    """Counts."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def pause_reading(self) -> None:
+        self.said.append("pause")
+
+    def resume_reading(self) -> None:
+        self.said.append("resume")
+
+
+@pytest.mark.parametrize("how", ["read", "readexactly", "readuntil"])
+@pytest.mark.parametrize("pieces", [1, 5])
+async def test_reading_stops_and_goes_on(how: str, pieces: int) -> None:
+    """As with asyncio's own: at twice the limit it stops, and below it it goes on."""
+    reader, below = reader_of(100), Below()
+    reader.set_transport(below)
+    for _ in range(pieces):
+        reader.feed_data((b"x" * 49 + b"\n") * (20 // pieces))
+    assert below.said == ["pause"]
+    left = 1000
+    while left:
+        if how == "read":
+            left -= len(await reader.read(30))
+        elif how == "readexactly":
+            left -= len(await reader.readexactly(50))
+        else:
+            left -= len(await reader.readuntil())
+        assert len(below.said) == 1 or left <= 100
+    assert below.said == ["pause", "resume"]
+    task = await waiting(reader, 10)
+    reader.feed_data(b"x" * 201)
+    assert below.said == ["pause", "resume", "pause"]
+    assert await task == b"x" * 10
+    assert await reader.readexactly(191) == b"x" * 191
+    assert below.said == ["pause", "resume", "pause", "resume"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_as_asyncios(seed: int) -> None:
+    """Lines, separators, exact sizes, with all that is wrong with them: ours says what asyncio's says."""
+    said: list[list[bytes | str]] = []
+    for make in StreamReader, asyncio.StreamReader:
+        chance = random.Random(seed)
+        reader = make(limit=chance.choice([5, 20, 100]), loop=asyncio.get_running_loop())
+        here: list[bytes | str] = []
+        said.append(here)
+        for _ in range(chance.randrange(1, 6)):
+            reader.feed_data(bytes(chance.choices(b"abc\n", k=chance.randrange(1, 60))))
+        reader.feed_eof()
+        for _ in range(40):
+            reads = [
+                reader.readline(),
+                reader.readuntil(chance.choice([b"\n", b"ab", b"abc", b"", b"cccccccc"])),
+                reader.readexactly(chance.randrange(-1, 30)),
+            ]
+            chosen = reads.pop(chance.randrange(3))
+            for other in reads:
+                other.close()
+            try:
+                here.append(await chosen)
+            except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                here.append(f"{type(error).__name__} {getattr(error, 'consumed', '')} {getattr(error, 'partial', '')!r}")
+        assert reader.at_eof() or "ValueError" in str(here) or "LimitOverrunError" in str(here)
+    assert said[0] == said[1]
 
 
 async def test_more_than_was_asked_for() -> None:

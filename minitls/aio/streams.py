@@ -25,13 +25,21 @@ class StreamReader(asyncio.StreamReader):
     An error does not hide what came before it: that can be read first.  And it is never taken for an end: the read that would
     give the last bytes as if they were all raises the error instead (RFC 8446 section 6.1).
 
-    Who waits in :meth:`read` is handed the bytes as they came; only what nobody waits for is copied into the buffer.
+    Bytes that find nothing before them are kept as they came, and read from there: who reads fast enough gets them uncopied.  Only
+    what comes in addition is copied into asyncio's buffer.
     """
 
-    _buffer: bytearray  # asyncio's
+    _buffer: bytearray  # asyncio's, as what is declared below
+    _eof: bool
+    _limit: int
+    _paused: bool
+    _transport: asyncio.Transport | None
+    _waiter: asyncio.Future[None] | None
+
     _ending: Exception | None = None
-    _handed: bytes = b""
-    _waits = False
+    _front = b""  # comes before what is in _buffer
+    _at = 0  # so much of it was read
+    _looks = False  # whoever waits looks at _front
     _early = b""
     _early_over = False
     _early_waiter: asyncio.Future[None] | None = None
@@ -66,37 +74,52 @@ class StreamReader(asyncio.StreamReader):
         return self._ending
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # nobody feeds what is not bytes
-        if self._waits and data:
-            self._waits = False
-            self._handed = data
-            self._wakeup_waiter()  # type: ignore[attr-defined]
-        else:
+        if not data or self._front or self._buffer or self._eof or not (self._looks or self._waiter is None):
             super().feed_data(data)
+            return
+        self._front = data
+        self._wakeup_waiter()  # type: ignore[attr-defined]
+        if len(data) > 2 * self._limit and self._transport is not None and not self._paused:
+            self._transport.pause_reading()
+            self._paused = True
 
-    def _take_back(self) -> None:
-        """What was handed to a read that was cancelled goes before what has come since."""
-        if self._handed:
-            self._buffer[:0], self._handed = self._handed, b""
+    def _taken(self, size: int) -> bytes:
+        """So many bytes of ``_front``."""
+        front, at = self._front, self._at
+        end = at + size
+        if end < len(front):
+            self._at = end
+            return front[at:end]
+        self._front, self._at = b"", 0
+        self._maybe_resume_transport()
+        return front[at:] if at else front
+
+    def _maybe_resume_transport(self) -> None:
+        if not self._front:
+            super()._maybe_resume_transport()  # type: ignore[misc]
+
+    def _to_buffer(self) -> None:
+        """For asyncio's ways of reading."""
+        if self._front:
+            self._buffer[:0] = memoryview(self._front)[self._at :]
+            self._front, self._at = b"", 0
 
     def at_eof(self) -> bool:
-        return super().at_eof() and not self._handed
+        return super().at_eof() and not self._front
 
     async def read(self, n: int = -1) -> bytes:
         if n < 0:
             return b"".join([block async for block in self._blocks()])
-        self._take_back()
-        if n and not self._buffer and not super().at_eof():
-            self._waits = True
+        if n and not (self._front or self._buffer or self._eof):
+            self._looks = True
             try:
                 await self._wait_for_data("read")  # type: ignore[attr-defined]
             finally:
-                self._waits = False
-            if self._handed:
-                data, self._handed = self._handed, b""
-                if len(data) > n:
-                    self._buffer[:0] = data[n:]
-                    data = data[:n]
-                return data
+                self._looks = False
+        left = len(self._front) - self._at
+        if left and n and (left >= n or not self._buffer):
+            return self._taken(min(n, left))
+        self._to_buffer()
         data = await super().read(n)
         if not data and n != 0:
             self._raise_ending()
@@ -107,7 +130,9 @@ class StreamReader(asyncio.StreamReader):
             yield block
 
     async def readexactly(self, n: int) -> bytes:
-        self._take_back()
+        if 0 < n <= len(self._front) - self._at:
+            return self._taken(n)
+        self._to_buffer()
         try:
             return await super().readexactly(n)
         except asyncio.IncompleteReadError as error:
@@ -115,7 +140,11 @@ class StreamReader(asyncio.StreamReader):
             raise
 
     async def readuntil(self, separator: bytes = b"\n") -> bytes:  # type: ignore[override]  # later Pythons take a tuple too
-        self._take_back()
+        if self._front and separator and isinstance(separator, bytes):
+            size = self._front.find(separator, self._at, self._at + self._limit + len(separator)) - self._at
+            if size >= 0:
+                return self._taken(size + len(separator))
+        self._to_buffer()
         try:
             return await super().readuntil(separator)
         except asyncio.IncompleteReadError as error:
