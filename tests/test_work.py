@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import subprocess
 import sys
 import tracemalloc
 from collections import Counter
@@ -10,7 +12,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import pytest
+
 from minitls import ClientConfig, ClientConnection, ServerConfig, ServerConnection
+from minitls.aio.transport import TLSTransport
 from minitls.certificates.authority import Authority
 from minitls.sessions.store import MemoryStore
 from minitls.testing import memory_pair
@@ -142,6 +147,109 @@ def test_a_small_message_costs_little(pki: Pki) -> None:
     assert counts["encrypt"] == counts["decrypt"] == 1
     assert counts[PYTHON] <= 10
     assert counts.total() <= 40
+
+
+class Wire:
+    """A transport of TCP that only collects."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class Echo(asyncio.Protocol):
+    """Sends back what comes, if it is short."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport, self.sizes = transport, list[int]()
+
+    def data_received(self, data: bytes) -> None:
+        self.sizes.append(len(data))
+        if len(data) < 100:
+            self.transport.write(data)
+
+
+def bring(wire: Wire, to: TLSTransport) -> None:
+    """What was written, as an event loop hands it over."""
+    data, wire.written = b"".join(wire.written), []
+    while data:
+        buffer = to.get_buffer(-1)
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        to.buffer_updated(size)
+        data = data[size:]
+
+
+@pytest.fixture
+async def talking(pki: Pki) -> list[Any]:
+    """Client and server on transports: wire, transport and protocol of each."""
+    loop = asyncio.get_running_loop()
+    connections = ClientConnection(pki.client_config(), server_hostname="localhost"), ServerConnection(pki.server_config())
+    sides = []
+    for connection in reversed(connections):
+        wire, protocol = Wire(), Echo()
+        transport = TLSTransport(loop, connection, lambda protocol=protocol: protocol, 60.0)  # type: ignore[misc]
+        transport.connection_made(wire)  # type: ignore[arg-type]
+        sides.insert(0, (wire, transport, protocol))
+    for _ in range(4):
+        bring(sides[0][0], sides[1][1])
+        bring(sides[1][0], sides[0][1])
+    sides[0][1].write(b"x" * 64)
+    sides[0][1]._flush()
+    bring(sides[0][0], sides[1][1])
+    return sides
+
+
+async def test_an_answer_on_a_transport_costs_little(talking: list[Any]) -> None:
+    """From the loop's call to the write on TCP: ten functions, the application's among them."""
+    (_, client, _), (there, _, _) = talking
+    counts = called(lambda: bring(there, client))
+    assert counts["decrypt"] == counts["encrypt"] == 1
+    assert counts[PYTHON] <= 10 + 3  # the test's own
+    assert counts.total() - counts[PYTHON] <= 30
+
+
+async def test_bulk_data_on_transports_costs_little(talking: list[Any]) -> None:
+    """No function of ours for each record, and for each record one call into the cipher; few deliveries, of many records."""
+    (here, client, _), (_, server, protocol) = talking
+    data = bytes(16 * 2**14)
+    client.write(data)  # the buffer is there
+    bring(here, server)
+    protocol.sizes.clear()
+    counts = called(lambda: client.write(data))
+    assert len(here.written) == 1
+    assert counts["encrypt_into"] == 16
+    assert counts[PYTHON] <= 7 + 3  # the test's own
+    assert counts.total() - counts[PYTHON] <= 16 * 2 + 20
+    counts = called(lambda: bring(here, server))
+    assert counts["decrypt_into"] == 16
+    assert len(protocol.sizes) == 3
+    assert counts[PYTHON] <= 3 * 8 + 2
+    assert counts.total() - counts[PYTHON] <= 16 * 2 + 3 * 15
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts page faults of glibc's malloc")
+def test_bulk_data_does_not_go_to_the_system_for_memory() -> None:
+    """Blocks of the size of a delivery, and of twice that, come from memory that the process has."""
+    program = """if True:
+        import minitls.record.protection, resource
+        def work():
+            for _ in range(200):
+                data = bytes(115_000) + b"."
+                halves, more = (data[:65_000], data[65_000:]), bytes(250_000) + b"."
+                del data, halves, more
+        work()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        work()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        """
+    faults = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert int(faults) < 1000
 
 
 def test_a_transfer_takes_no_memory(pki: Pki) -> None:

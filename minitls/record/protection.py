@@ -61,6 +61,10 @@ class _Slots:
 _opened: deque[memoryview] = deque(maxlen=4)
 _sealed: defaultdict[int, deque[_Slots]] = defaultdict(lambda: deque(maxlen=4))
 
+# glibc maps and unmaps what is larger than 128 KiB, and gives back so much that is free at the heap's end: where 100 KiB come and
+# go all the time, they are new pages each time, for the system to clear.  It learns from the largest mapped block that is freed.
+bytearray(2**20)
+
 
 class _Kept(threading.local):
     view = False
