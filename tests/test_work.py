@@ -228,9 +228,9 @@ async def test_bulk_data_on_transports_costs_little(talking: list[Any]) -> None:
     assert counts.total() - counts[PYTHON] <= 16 * 2 + 20
     counts = called(lambda: bring(here, server))
     assert counts["decrypt_into"] == 16
-    assert len(protocol.sizes) == 3
-    assert counts[PYTHON] <= 3 * 8 + 2
-    assert counts.total() - counts[PYTHON] <= 16 * 2 + 3 * 15
+    assert len(protocol.sizes) == 2
+    assert counts[PYTHON] <= 2 * 8 + 2
+    assert counts.total() - counts[PYTHON] <= 16 * 2 + 2 * 15
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts page faults of glibc's malloc")

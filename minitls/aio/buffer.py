@@ -6,7 +6,7 @@ import asyncio
 import sys
 from weakref import WeakKeyDictionary
 
-RECEIVE_BUFFER = 128 * 1024
+RECEIVE_BUFFER = 256 * 1024
 
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 

@@ -79,7 +79,7 @@ class StreamReader(asyncio.StreamReader):
             return
         self._front = data
         self._wakeup_waiter()  # type: ignore[attr-defined]
-        if len(data) > 2 * self._limit and self._transport is not None and not self._paused:
+        if not self._looks and len(data) > 2 * self._limit and self._transport is not None and not self._paused:
             self._transport.pause_reading()
             self._paused = True
 

@@ -30,8 +30,8 @@ BATCH = 16
 """Full records sealed into one buffer: more fall out of the processor's second-level cache."""
 LENT = 4
 """From so many full records on, the buffer itself is handed out.  Transports that gather writes of up to 64 KiB would keep it."""
-OPENED_AT_ONCE = 100 * 1024
-"""Bytes of plaintext handed up at once: blocks above malloc's 128 KiB threshold are mapped and unmapped each time."""
+OPENED_AT_ONCE = 15 * MAX_PLAINTEXT
+"""Bytes of plaintext handed up at once: as many full records as a receive buffer holds."""
 
 
 class _Slots:
@@ -61,7 +61,7 @@ class _Slots:
 _opened: deque[memoryview] = deque(maxlen=4)
 _sealed: defaultdict[int, deque[_Slots]] = defaultdict(lambda: deque(maxlen=4))
 
-# glibc maps and unmaps what is larger than 128 KiB, and gives back so much that is free at the heap's end: where 100 KiB come and
+# glibc maps and unmaps what is larger than 128 KiB, and gives back so much that is free at the heap's end: where 240 KiB come and
 # go all the time, they are new pages each time, for the system to clear.  It learns from the largest mapped block that is freed.
 bytearray(2**20)
 
