@@ -237,7 +237,9 @@ async def test_bulk_data_on_transports_costs_little(talking: list[Any]) -> None:
 def test_bulk_data_does_not_go_to_the_system_for_memory() -> None:
     """Blocks of the size of a delivery, and of twice that, come from memory that the process has."""
     program = """if True:
-        import minitls.record.protection, resource
+        from minitls.record import protection
+        import resource
+        protection._buffer(2**18)
         def work():
             for _ in range(200):
                 data = bytes(115_000) + b"."

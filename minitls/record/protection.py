@@ -34,6 +34,16 @@ OPENED_AT_ONCE = 15 * MAX_PLAINTEXT
 """Bytes of plaintext handed up at once: as many full records as a receive buffer holds."""
 
 
+def _buffer(size: int) -> memoryview:
+    """A buffer to be kept, for data of which there will be much.
+
+    glibc maps and unmaps what is larger than 128 KiB, and gives back so much that is free at the heap's end: where 240 KiB come and
+    go all the time, they are new pages each time, for the system to clear.  It learns from the largest mapped block that is freed.
+    """
+    bytearray(2**20)
+    return memoryview(bytearray(size))
+
+
 class _Slots:
     """A buffer for BATCH full records, whose headers are written, with the views into it made once.
 
@@ -49,7 +59,7 @@ class _Slots:
         self.size = size = HEADER + length
         self.inner = memoryview(bytearray(MAX_PLAINTEXT) + _APPLICATION_DATA)
         self.plain = self.inner[:MAX_PLAINTEXT]
-        self.stream = memoryview(bytearray(size * BATCH))
+        self.stream = _buffer(size * BATCH)
         self.records = []
         for start in range(0, size * BATCH, size):
             self.stream[start : start + HEADER] = self.header
@@ -60,10 +70,6 @@ class _Slots:
 # data of another connection (TLS within TLS).  Few are kept.
 _opened: deque[memoryview] = deque(maxlen=4)
 _sealed: defaultdict[int, deque[_Slots]] = defaultdict(lambda: deque(maxlen=4))
-
-# glibc maps and unmaps what is larger than 128 KiB, and gives back so much that is free at the heap's end: where 240 KiB come and
-# go all the time, they are new pages each time, for the system to clear.  It learns from the largest mapped block that is freed.
-bytearray(2**20)
 
 
 class _Kept(threading.local):
@@ -231,7 +237,7 @@ class Opening(_Protection):
         try:
             out = _opened.pop()
         except IndexError:
-            out = memoryview(bytearray(OPENED_AT_ONCE + MAX_CIPHERTEXT))
+            out = _buffer(OPENED_AT_ONCE + MAX_CIPHERTEXT)
         try:
             while not (waits := end - start < HEADER) and view[start] == APPLICATION_DATA:
                 body = start + HEADER
