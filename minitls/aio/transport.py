@@ -15,10 +15,10 @@ from minitls.errors import HandshakeTimeout, TruncationError
 from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, PeerClosed, TicketReceived
 from minitls.handshake.flow import Question
 from minitls.info import ConnectionInfo
-from minitls.record.protection import MAX_PLAINTEXT, keep_sealed_buffer
+from minitls.record.protection import BATCH, MAX_PLAINTEXT, keep_sealed_buffer
 
-GATHER = 64 * 1024
-"""Bytes of small writes that are sent without waiting for the tick's end."""
+GATHER = BATCH * MAX_PLAINTEXT
+"""Bytes of small writes that are sent without waiting for the tick's end: as many records as are sealed into one buffer."""
 LINGER = 0.1
 LINGER_AFTER_ALERT = 0.5
 LINGER_BEFORE_FINISHED = 1.0
