@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from interop.bench.wire import HOST, NAME
-from minitls.certificates.authority import Authority
 
 ROOT = "root.pem"
 CHAIN = "chain.pem"
@@ -13,6 +12,8 @@ KEY = "key.pem"
 
 
 def write_identity(folder: Path) -> None:
+    from minitls.certificates.authority import Authority  # late: the other stacks' processes have no minitls in them
+
     authority = Authority.create("minitls benchmark CA")
     issued = authority.issue(NAME, HOST)
     (folder / ROOT).write_bytes(authority.root_pem())

@@ -81,8 +81,8 @@ LDAP_SUCCESS = b"\x0a\x01\x00"
 async def ldap(talk: Conversation, server: str) -> None:
     """RFC 4511 section 4.14: one LDAPMessage each way, in BER."""
     talk.say(LDAP_REQUEST)
-    tag, length = await talk.exactly(2)
-    if tag != 0x30:
+    sequence, length = await talk.exactly(2)
+    if sequence != 0x30:
         raise refused(talk, "its answer is not LDAP")
     if length & 0x80:
         length = int.from_bytes(await talk.exactly(length & 0x7F), "big")
