@@ -27,6 +27,7 @@ from minitls import (
     ServerConnection,
     TruncationError,
 )
+from minitls.aio.writing import TURN
 from tests.conftest import Pki
 
 HOST = "127.0.0.1"
@@ -600,3 +601,91 @@ async def test_garbage_collection_has_nothing_to_do(client: ClientConfig, server
             assert alive() == before
         finally:
             gc.enable()
+
+
+async def tick(progress: Callable[[], int], steps: list[int]) -> None:
+    """How much happens from one turn of the loop to the next."""
+    seen = progress()
+    while True:
+        await asyncio.sleep(0)
+        now = progress()
+        steps.append(now - seen)
+        seen = now
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("end", ["close", "write_eof"])
+async def test_a_very_large_write_leaves_turns_to_others(
+    kind: Callable[[bytes], Any], end: str, client: ClientConfig, server: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sealed a part at a time, the writer pauses, what comes after it comes after it, and so does the end."""
+    sealed, seal = [0], ServerConnection.seal
+
+    def count(connection: Any, data: Any) -> Any:
+        sealed[0] += len(data)
+        return seal(connection, data)
+
+    monkeypatch.setattr(ServerConnection, "seal", count)
+    large, steps = b"".join(n.to_bytes(4, "big") for n in range(5 << 20)), list[int]()
+    pressed: list[str] = []
+
+    class Server(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            given = kind(large)
+            self.transport.write(given)
+            assert self.calls == ["connection_made", "pause_writing"]
+            assert self.transport.get_write_buffer_size() > 18 << 20
+            if kind is bytearray:
+                given[-8:] = bytes(8)  # it is the writer's own again
+            self.transport.writelines([b"and ", b"then"])
+            getattr(self.transport, end)()
+            if end == "write_eof":
+                with pytest.raises(RuntimeError):
+                    self.transport.write(b"more")
+
+        def resume_writing(self) -> None:
+            pressed.append(self.calls[-1])
+            super().resume_writing()
+
+    listening = await minitls.create_server(Server, HOST, 0, config=server)
+    ticking = asyncio.create_task(tick(lambda: sealed[0], steps))
+    reader, writer = await minitls.open_connection(HOST, port_of(listening), config=client, server_hostname="localhost")
+    try:
+        received = await asyncio.wait_for(reader.read(), 30)
+    finally:
+        ticking.cancel()
+        writer.close()
+        listening.close()
+    whole, most = hashlib.sha256(received).digest(), max(steps)
+    assert whole == hashlib.sha256(large + b"and then").digest()
+    assert sum(steps) == 4 * (5 << 20) + 8
+    assert most <= 2 * TURN + 8  # uvloop has one part by itself and one as the peer makes room, without others between them
+    assert pressed[:1] == ["pause_writing"]
+
+
+async def test_a_large_write_that_nobody_reads_is_given_up(client: ClientConfig, server: ServerConfig) -> None:
+    """abort() and a lost connection leave nothing of it."""
+    made: list[Any] = []
+
+    class Server(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            made.append(self)
+            self.transport.write(bytes(20 << 20))
+            self.transport.close()
+
+    listening = await minitls.create_server(Server, HOST, 0, config=server)
+    for side in ("server", "client"):
+        reader, writer = await minitls.open_connection(HOST, port_of(listening), config=client, server_hostname="localhost")
+        await until(lambda: made and "pause_writing" in made[-1].calls)
+        await asyncio.sleep(0.05)
+        assert made[-1].transport.get_write_buffer_size()
+        (made[-1] if side == "server" else writer).transport.abort()
+        await asyncio.wait_for(made[-1].lost, 5)
+        assert made[-1].calls.count("resume_writing") == 0
+        with contextlib.suppress(OSError, minitls.TLSError):
+            await reader.read()
+        writer.close()
+        made.clear()
+    listening.close()

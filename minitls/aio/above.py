@@ -11,14 +11,15 @@ from minitls.connection import Connection
 
 class Above(asyncio.Transport):
     """``connection``: the engine.  ``_below``: the transport of TCP, once there is one; ``_pending``: small writes, gathered;
-    ``_protocol``: the application's, and whether it is ``_buffered``.
+    ``_rest``: of a large one; ``_protocol``: the application's, and whether it is ``_buffered``.
     """
 
-    __slots__ = ("_below", "_buffered", "_pending", "_protocol", "connection")
+    __slots__ = ("_below", "_buffered", "_pending", "_protocol", "_rest", "connection")
 
     connection: Connection
     _below: asyncio.Transport | None
     _pending: bytes | bytearray | memoryview
+    _rest: memoryview
     _protocol: asyncio.BaseProtocol | None
     _buffered: bool
 
@@ -38,7 +39,7 @@ class Above(asyncio.Transport):
         return self._below.get_write_buffer_limits()
 
     def get_write_buffer_size(self) -> int:
-        return len(self._pending) + (self._below.get_write_buffer_size() if self._below is not None else 0)
+        return len(self._pending) + len(self._rest) + (self._below.get_write_buffer_size() if self._below is not None else 0)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = protocol

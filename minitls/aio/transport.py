@@ -6,19 +6,18 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, cast
 
-from minitls.aio.above import Above
 from minitls.aio.asking import Asked
 from minitls.aio.background import in_background
 from minitls.aio.buffer import receive_buffer
+from minitls.aio.writing import NOTHING, Writing
 from minitls.connection import Connection
 from minitls.errors import HandshakeTimeout, TruncationError
 from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, PeerClosed, TicketReceived
 from minitls.handshake.flow import Question
 from minitls.info import ConnectionInfo
-from minitls.record.protection import BATCH, MAX_PLAINTEXT, keep_sealed_buffer
 
-GATHER = BATCH * MAX_PLAINTEXT
-"""Bytes of small writes that are sent without waiting for the tick's end: as many records as are sealed into one buffer."""
+HANDSHAKE = 32 * 1024
+"""Bytes that are received at once while a handshake goes on: a peer may cut its messages into many tiny records."""
 LINGER = 0.1
 LINGER_AFTER_ALERT = 0.5
 LINGER_BEFORE_FINISHED = 1.0
@@ -28,7 +27,7 @@ Factory: TypeAlias = Callable[[], asyncio.BaseProtocol]
 HandshakeFailed: TypeAlias = Callable[[BaseException, "TLSTransport"], None]
 
 
-class TLSTransport(Above, asyncio.BufferedProtocol):
+class TLSTransport(Writing, asyncio.BufferedProtocol):
     """A TLS connection over any transport.
 
     ``factory``: called for the protocol above when the handshake is complete, which then gets ``connection_made``.
@@ -42,25 +41,18 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_asked",
-        "_begun",
-        "_closing",
-        "_deaf",
         "_error",
         "_factory",
         "_failed",
         "_held",
-        "_later",
-        "_loop",
         "_reading_paused",
         "_ready",
-        "_receiving",
-        "_scheduled",
         "_task",
         "_timeout",
         "_timer",
         "_upgrade",
         "_view",
-        "_write_paused",
+        "_whole_view",
     )
 
     def __init__(
@@ -74,26 +66,17 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         failed: HandshakeFailed | None = None,
         upgrade: bool = False,
     ) -> None:
-        super().__init__()
-        self.connection = connection
-        self._loop = loop
+        super().__init__(loop, connection)
         self._factory: Factory | None = factory
         self._ready = ready
         self._failed = failed
         self._upgrade = upgrade
-        self._below: asyncio.Transport | None = None
-        self._protocol: asyncio.BaseProtocol | None = None
-        self._buffered = False
-        self._view = receive_buffer(loop)
-        self._pending: bytes | bytearray | memoryview = b""
+        self._whole_view = receive_buffer(loop)
+        self._view = self._whole_view[:HANDSHAKE]
         self._held: list[Event] | None = None
         self._error: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
-        self._closing = False  # nothing more is sent
-        self._deaf = False  # the application closed: nothing more is delivered
-        self._begun = False  # the protocol above knows of us
-        self._later: Callable[[], None] | None = None  # what the application wants once the handshake is complete
-        self._receiving = self._scheduled = self._reading_paused = self._write_paused = False
+        self._reading_paused = False
         self._asked: Asked | None = None  # who waits for the client's certificate
         self._timeout = handshake_timeout
         self._timer: asyncio.TimerHandle | None = loop.call_later(handshake_timeout, self._timed_out, handshake_timeout)
@@ -134,18 +117,6 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
             return False
         self._process(lambda _: self.connection.receive_eof())
         return not self._closing
-
-    def pause_writing(self) -> None:
-        self._write_paused = True
-        if self._protocol is not None and self._begun:
-            self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._write_paused = False
-        if not self._closing:
-            self._flush()
-        if self._protocol is not None and self._begun and not self._write_paused:
-            self._protocol.resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._closing = True
@@ -267,6 +238,7 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
 
     def _completed(self) -> None:
         self._task = None
+        self._view = self._whole_view
         self._stop_waiting()
         if self._deaf:
             self._part()
@@ -293,8 +265,7 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         assert self._protocol is not None
         if not self._upgrade:
             self._call_above(self._protocol.connection_made, self)
-        if self._write_paused:
-            self._call_above(self._protocol.pause_writing)
+        self._press()
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
 
@@ -346,6 +317,7 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
     def _finish(self, linger: float) -> None:
         """Send what is left and FIN; drop what still comes, for a moment; close."""
         self._closing = True
+        self._rest = NOTHING
         below = self._below
         if below is None:
             return  # not connected yet: connection_made will see it
@@ -363,53 +335,14 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
             return
         self._timer = self._loop.call_later(linger, below.close)
 
-    def _flush(self) -> None:
-        """Send what was written, and before it what the engine has to say by itself."""
-        self._scheduled = False
-        below = self._below
-        if self._closing or below is None:
-            return
-        if pending := self._pending:
-            self._pending = b""
-            for piece in self.connection.seal(pending):
-                below.write(piece)
-                if isinstance(piece, memoryview) and below.get_write_buffer_size():
-                    keep_sealed_buffer()  # it may hold the view itself, until the peer reads
-        elif out := self.connection.data_to_send():
-            below.write(out)
-
     # the transport of the protocol above ------------------------------------------------------------------------------
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue data for the peer.  After close or a loss it goes nowhere, as with asyncio's own transports."""
-        if self._closing or self._deaf:
-            return
-        if self.connection.write_closed or self._later is not None:
-            raise RuntimeError("Cannot call write() after write_eof()")
-        pending = self._pending
-        if pending:
-            if not isinstance(pending, bytearray):
-                self._pending = pending = bytearray(pending)
-            pending += data
-            if len(pending) >= GATHER:
-                self._flush()
-                return
-        elif (data.nbytes if isinstance(data, memoryview) else len(data)) >= MAX_PLAINTEXT and self.connection.handshake_completed:
-            self._pending = data
-            self._flush()
-            return
-        else:
-            self._pending = data if isinstance(data, bytes) else bytes(memoryview(data))
-        if not self._receiving and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
 
     def write_eof(self) -> None:
         """Send close_notify: the peer sees the end of our data, and can still send its own (RFC 8446 section 6.1)."""
         if self._closing or self.connection.write_closed:
             return
         self._flush()
-        if self._answers_early:
+        if self._answers_early or self._rest:
             self._later = self._later or self.write_eof
             return
         self.connection.close()
@@ -431,7 +364,9 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         self._part()
 
     def _part(self) -> None:
-        if not self._closing:
+        if self._rest:
+            self._later = self._part
+        elif not self._closing:
             self.connection.close()
             self._finish(LINGER)
 
@@ -444,7 +379,7 @@ class TLSTransport(Above, asyncio.BufferedProtocol):
         """Close at once; what was not sent is lost."""
         self._closing = self._deaf = True
         self._stop_waiting()
-        self._pending = b""
+        self._pending, self._rest = b"", NOTHING
         self.connection.abort(self._error or ConnectionAbortedError("the connection was aborted"))
         if self._below is not None:
             self._below.abort()
