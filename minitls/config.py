@@ -242,9 +242,14 @@ class ClientAuth(Enum):
 
 
 class Danger(Enum):
-    """What turns protection off.  Each is a choice that its reader should stumble over."""
+    """What turns protection off.  Each is a choice that its reader should stumble over.
+
+    ``accept_any_name``: on a client: the server's certificate is verified, and whose it is is not: everybody who has one of a
+    trusted CA may answer.
+    """
 
     accept_any_certificate = "accept_any_certificate"
+    accept_any_name = "accept_any_name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +285,7 @@ class _Config:
     ``trust`` is None, they are believed and no certificates, which ``crls`` and ``pinned_keys`` are about.  Nothing is resumed with
     who shows one: a session could not tell whether it is still trusted.
     ``delegated_credentials``: accept a short-lived key that the peer's certificate signed for it (RFC 9345), in TLS 1.3.
-    ``verify``: called after the built-in verification of the peer; refuses by raising CertificateError.  Or the one Danger.
+    ``verify``: called after the built-in verification of the peer; refuses by raising CertificateError.  Or a Danger.
     ``crls``: lists of revoked certificates, which the peer's path is looked up in (RFC 5280 section 5); see
     :class:`minitls.certificates.crl.Crls`.
     ``pinned_keys``: public keys, by their SHA-256 (bytes, hex, or ``sha256//`` and base64), of which the peer's path must have one.
@@ -399,6 +404,7 @@ FEW = 8
 """Credentials that are looked at one after the other."""
 
 SelectCredential: TypeAlias = "Callable[[ClientHello], Awaitable[Credential | None] | Credential | None]"
+SelectConfig: TypeAlias = "Callable[[ClientHello], Awaitable[ServerConfig | None] | ServerConfig | None]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,6 +413,8 @@ class ServerConfig(_Config):
 
     ``credentials``: one or several; chosen by the client's server_name and signature algorithms, the first being the default.
     ``select_credential``: asked first, with the ClientHello; None as an answer means: choose among ``credentials``.
+    ``select_config``: asked before all else, with the ClientHello: another configuration that this connection goes on with, or None
+    for this one.  That one's own ``select_config`` is not asked.
     ``client_auth``: whether clients are asked for a certificate; then ``trust`` says whose, or ``trusted_keys``.
     ``post_handshake_auth``: be ready to ask after the handshake (``request_client_certificate``), of clients that allow it, by
     TLS 1.3 (RFC 8446 section 4.6.2); ``trust`` says whose certificates, and ``ClientAuth.require`` that declining is an error.
@@ -422,6 +430,7 @@ class ServerConfig(_Config):
 
     credentials: tuple[Credential, ...] = ()
     select_credential: SelectCredential | None = None
+    select_config: SelectConfig | None = None
     client_auth: ClientAuth = ClientAuth.none
     post_handshake_auth: bool = False
     psk: ServerPsk | None = field(default=None, repr=False)
@@ -437,7 +446,7 @@ class ServerConfig(_Config):
         super().__post_init__()
         given = self.credentials
         object.__setattr__(self, "credentials", tuple(given) if isinstance(given, Iterable) else (given,))
-        if not self.credentials and self.select_credential is None and self.psk is None:
+        if not self.credentials and self.select_credential is None and self.select_config is None and self.psk is None:
             raise Misuse("a server needs a certificate: give credentials=(...) or select_credential=...")
         asks = self.post_handshake_auth or self.client_auth is not ClientAuth.none
         if asks and self.trust is None and not self.trusted_keys and self.verify is not Danger.accept_any_certificate:

@@ -53,6 +53,7 @@ class Connection(Straight):
     ``info``: what was agreed (:class:`~minitls.info.ConnectionInfo`), growing during the handshake.
     ``error``: what ended the connection, or None.
     ``write_closed``: nothing more can be sent: closed by us, or failed.
+    ``trailing``: what came last behind the peer's close_notify, for those who go on without TLS.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Connection(Straight):
         "_update_asked",
         "error",
         "info",
+        "trailing",
         "write_closed",
     )
 
@@ -73,6 +75,7 @@ class Connection(Straight):
         super().__init__(config)
         self.info = info
         self.error: BaseException | None = None
+        self.trailing = b""
         self._framing = Framing()
         self._handshake: Driver | None = None
         self._post: Driver | None = None
@@ -186,7 +189,8 @@ class Connection(Straight):
         records, end = self._records, len(view)
         while start < end and self.question is None:
             if self._peer_closed:
-                return end  # RFC 8446 section 6.1: what comes after close_notify is ignored
+                self.trailing = bytes(view[start:])  # RFC 8446 section 6.1: what comes after close_notify is no TLS
+                return end
             in_flow = self._handshake is not None or (self._post is not None and not self._post.patient)
             if not in_flow and not self._framing and records.max_receive == MAX_PLAINTEXT:
                 assert records.opening is not None
@@ -287,6 +291,7 @@ class Connection(Straight):
             return
         driver.flush()
         self._handshake = None
+        self._config = driver.config
         if driver.kept is not None:
             self._transcript, self._offload = driver.kept, driver.offload
         self._records.change_cipher_spec_allowed = False

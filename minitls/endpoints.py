@@ -46,7 +46,7 @@ class ClientConnection(Connection):
         from minitls.certificates.names import normalise
         from minitls.config import Danger
 
-        if server_hostname is None and config.verify is not Danger.accept_any_certificate:
+        if server_hostname is None and not isinstance(config.verify, Danger):
             raise Misuse("server_hostname is needed: whose certificate would be verified?")
         name = None if server_hostname is None else normalise(server_hostname)
         super().__init__(config, ConnectionInfo(role="client", timing=Timing(config.clock()), server_name=name))
@@ -84,13 +84,13 @@ class ServerConnection(Connection):
         super().__init__(config, ConnectionInfo(role="server", timing=Timing(config.clock())))
         self._handshake = Driver(server_handshake, config, self.info, self._records, self._framing, self._output, offload=offload)
 
-    def request_client_certificate(self) -> None:
+    def request_client_certificate(self, *, required: bool = False) -> None:
         """Ask the client who it is, after the handshake (RFC 8446 section 4.6.2); the answer is an event, and ``info`` has it.
 
         :class:`~minitls.events.ClientAuthenticated` or :class:`~minitls.events.ClientDeclined`; the latter is an error of the
-        connection with ``ClientAuth.require``.  Data may come before.  One request at a time.  Raises Misuse while another one is
-        open, on connections that are not open, and where nobody may ask: by TLS 1.2, without ``post_handshake_auth`` on both sides,
-        where the two have an external PSK, and for HTTP/2.
+        connection if it is ``required``, and with ``ClientAuth.require``.  Data may come before.  One request at a time.
+        Raises Misuse while another one is open, on connections that are not open, and where nobody may ask: by TLS 1.2, without
+        ``post_handshake_auth`` on both sides, where the two have an external PSK, and for HTTP/2.
         """
         config = self._config
         assert isinstance(config, ServerConfig)
@@ -110,7 +110,7 @@ class ServerConnection(Connection):
         if self._post is not None:
             raise Misuse("the client has been asked for its certificate, and has not answered yet")
         context = config.random(32)  # never the same again
-        self._authenticate(lambda hs, config: request_certificate(hs, config, context)).flush()
+        self._authenticate(lambda hs, config: request_certificate(hs, config, context, required=required)).flush()
 
     def send_ticket(self) -> Awaitable[None] | None:
         """Give the client one more ticket (RFC 8446 section 4.6.1); to be awaited where the ticket keys take their time.

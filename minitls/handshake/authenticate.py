@@ -108,7 +108,7 @@ def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: 
     facts = leaf_facts(*chain[:1])
     if config.verify is not Danger.accept_any_certificate:
         hs.info.verified_chain = yield from verified_path(config, chain, hs.info.server_name)
-        hs.chain_verified(hs.info.verified_chain, hs.info.server_name if isinstance(config, ClientConfig) else None)
+        hs.chain_verified(hs.info.verified_chain, name_to_verify(config, hs.info.server_name))
     return PeerKey(*facts)
 
 
@@ -122,6 +122,11 @@ def leaf_facts(*leaf: bytes) -> tuple[Any, tuple[SignatureScheme, ...], bool, bo
     return key_facts(leaf)
 
 
+def name_to_verify(config: ClientConfig | ServerConfig, server_name: str | None) -> str | None:
+    """Whose certificate it has to be: servers are asked for by name, clients are not."""
+    return server_name if isinstance(config, ClientConfig) and config.verify is not Danger.accept_any_name else None
+
+
 def verified_path(
     config: ClientConfig | ServerConfig, chain: tuple[bytes, ...], server_name: str | None
 ) -> Flow[tuple[bytes, ...]]:
@@ -133,7 +138,7 @@ def verified_path(
 
     raw_keys.check_certificates_wanted(config, chain)
     store, at = config.trust or TrustStore.system(), datetime.fromtimestamp(config.clock(), UTC)
-    name = server_name if isinstance(config, ClientConfig) else None
+    name = name_to_verify(config, server_name)
     ask = compute if store.unread or len(chain) > USUAL_CHAIN or sum(map(len, chain)) > USUAL_SIZE else resolve
     if isinstance(config, ClientConfig):
         found = yield from ask(store.verify, chain, name, at)

@@ -44,6 +44,7 @@ class Driver:
     """One handshake: :class:`~minitls.handshake.flow.Handshake` for the flow, ``receive`` and ``answer`` for the connection.
 
     ``question``: what the application was asked and has not answered; meanwhile the flow stands still.
+    ``config``: the connection's, until the flow chooses another.
     ``offload``: computes in another thread, and gives what to await for it; None: everything is computed at once.
     ``done``: the flow came to its end, with ``result``.  ``early_data``: for a client to send first; ``half_rtt``: a server may
     already send data.  ``kept``: the transcript that post-handshake authentication goes on from, if there can be any.
@@ -52,7 +53,6 @@ class Driver:
     """
 
     __slots__ = (
-        "_config",
         "_early_data_left",
         "_expected",
         "_flight",
@@ -63,6 +63,7 @@ class Driver:
         "_messages",
         "_output",
         "_records",
+        "config",
         "done",
         "early_data",
         "half_rtt",
@@ -99,7 +100,7 @@ class Driver:
         self.half_rtt = False
         self._early_data_left: int | None = None
         self._limit_later: int | None = None
-        self._config: ClientConfig | ServerConfig = config
+        self.config: ClientConfig | ServerConfig = config
         self._records = records
         self._framing = framing
         self._output = output
@@ -129,9 +130,9 @@ class Driver:
         if kind in ENDS_A_FLIGHT:
             check_boundary(self._framing)
         self.transcript.add(raw)
-        if self._config.observer:
+        if self.config.observer:
             opening = self._records.opening
-            self._config.observer(MessageSeen(self._config.clock(), False, message, opening.name if opening else ""))
+            self.config.observer(MessageSeen(self.config.clock(), False, message, opening.name if opening else ""))
         self._advance(self._flow.send, message)
 
     def takes(self, raw: bytes) -> bool:
@@ -229,15 +230,19 @@ class Driver:
         if isinstance(message, ClientHello) and not self.info.client_hello_raw:
             self.info.client_hello_raw = raw
         self._flight += raw
-        if self._config.observer:
+        if self.config.observer:
             sealing = self._records.sealing
-            self._config.observer(MessageSeen(self._config.clock(), True, message, sealing.name if sealing else ""))
+            self.config.observer(MessageSeen(self.config.clock(), True, message, sealing.name if sealing else ""))
+
+    def use_config(self, config: ServerConfig) -> ServerConfig:
+        self.config = config
+        return config
 
     def send_change_cipher_spec(self) -> None:
         self.flush()
         self._output.append(b"\x14\x03\x03\x00\x01\x01")
-        if self._config.observer:
-            self._config.observer(ChangeCipherSpecSeen(self._config.clock(), True))
+        if self.config.observer:
+            self.config.observer(ChangeCipherSpecSeen(self.config.clock(), True))
 
     def speak_tls12(self, hash_name: str) -> None:
         if self._records.change_cipher_spec_seen:
@@ -275,12 +280,12 @@ class Driver:
         self._installed(True, suite, secret)
 
     def _installed(self, sent: bool, suite: Suite, secret: TrafficSecret) -> None:
-        self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
+        self.config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
         self._observe_key(sent, secret.key_log_label, suite.name)
 
     def _observe_key(self, sent: bool, key: str, suite: str) -> None:
-        if self._config.observer:
-            self._config.observer(KeyInstalled(self._config.clock(), sent, key, suite))
+        if self.config.observer:
+            self.config.observer(KeyInstalled(self.config.clock(), sent, key, suite))
 
     def keep_transcript(self) -> None:
         self.kept = self.transcript.copy()
@@ -302,9 +307,9 @@ class Driver:
 
     def send_early_data(self) -> None:
         self._output.append(self._records.write(ContentType.application_data, self.early_data))
-        if self._config.observer:
+        if self.config.observer:
             assert self._records.sealing is not None
-            self._config.observer(DataSeen(self._config.clock(), True, len(self.early_data), self._records.sealing.name))
+            self.config.observer(DataSeen(self.config.clock(), True, len(self.early_data), self._records.sealing.name))
 
     def take_early_data(self, limit: int) -> None:
         self._early_data_left = limit
@@ -313,16 +318,16 @@ class Driver:
         self.half_rtt = True
 
     def skip_early_data(self) -> None:
-        limit = getattr(self._config, "early_data", None) or 0
+        limit = getattr(self.config, "early_data", None) or 0
         self._records.early_data_to_skip = max(EARLY_DATA_TO_SKIP, 2 * limit)
 
     def chosen(self, what: str, value: str, why: str) -> None:
-        if self._config.observer:
-            self._config.observer(Chosen(self._config.clock(), what, value, why))
+        if self.config.observer:
+            self.config.observer(Chosen(self.config.clock(), what, value, why))
 
     def chain_verified(self, path: tuple[bytes, ...], server_name: str | None) -> None:
-        if self._config.observer:
-            self._config.observer(ChainVerified(self._config.clock(), path, server_name))
+        if self.config.observer:
+            self.config.observer(ChainVerified(self.config.clock(), path, server_name))
 
 
 def check_boundary(framing: Framing) -> None:

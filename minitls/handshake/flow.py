@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
+from minitls.config import ServerConfig
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.suites import Suite
 from minitls.data import dataclass, field
@@ -85,6 +86,9 @@ class Handshake(Protocol):
 
     def send_change_cipher_spec(self) -> None:
         """Queue the record that middleboxes want to see (RFC 8446 appendix D.4)."""
+
+    def use_config(self, config: ServerConfig) -> ServerConfig:
+        """The connection goes on with this configuration."""
 
     def install_read_key(self, suite: Suite, secret: TrafficSecret) -> None:
         """Open what comes from now on under this secret.  Raises unexpected_message where a message is cut by the change."""

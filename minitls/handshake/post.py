@@ -16,11 +16,11 @@ from minitls.info import ConnectionInfo
 from minitls.wire.messages import CertificateRequest
 
 
-def request_certificate(hs: Handshake, config: ServerConfig, context: bytes) -> Flow[bool]:
+def request_certificate(hs: Handshake, config: ServerConfig, context: bytes, *, required: bool) -> Flow[bool]:
     """The server's side.  ``context``: what tells this request from all others of the connection.  False: the client declines."""
     request = server13.certificate_request(config, hs.info.client_certificate_type, context)
     hs.send(request)
-    given = yield from server13.authenticate_client(hs, config, request)
+    given = yield from server13.authenticate_client(hs, config, request, required=required)
     yield from receive_finished(hs, hs.client_secret())
     return given
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minitls.config import ServerConfig
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import server13
-from minitls.handshake.flow import Flow, Handshake, expect
+from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.negotiate import choose_version
 from minitls.wire.extensions import ServerName
 from minitls.wire.hello import ClientHello
@@ -22,9 +22,12 @@ def server_handshake(hs: Handshake, config: ServerConfig) -> Flow[None]:
     hello = yield from expect(ClientHello)
     hs.info.client_hello_raw = hello.raw
     hs.info.timing.hello_answered = config.clock()
+    hs.info.server_name = check_server_name(hello)
+    if config.select_config is not None:
+        other = yield from resolve(config.select_config, hello)
+        config = config if other is None else hs.use_config(other)
     check_fallback(hello, max(map(int, config.policy.versions)))
     version = choose_version(hello.versions, config.policy)
-    hs.info.server_name = check_server_name(hello)
     if version == ProtocolVersion.TLSv1_3:
         yield from server13.handshake(hs, config, hello)
     else:

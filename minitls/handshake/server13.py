@@ -433,8 +433,11 @@ def certificate_request(
     return CertificateRequest(context, extensions)
 
 
-def authenticate_client(hs: Handshake, config: ServerConfig, request: CertificateRequest) -> Flow[bool]:
-    """Section 4.4: the client's chain and the proof that it has the key, or that it has none to show.  Gives which."""
+def authenticate_client(hs: Handshake, config: ServerConfig, request: CertificateRequest, *, required: bool = False) -> Flow[bool]:
+    """Section 4.4: the client's chain and the proof that it has the key, or that it has none to show.  Gives which.
+
+    ``required``: it must have one, also where the configuration does not say so.
+    """
     message = receive_certificate(config, (yield from expect_certificate(config)))
     if message.certificate_request_context != request.certificate_request_context:
         raise PeerMisbehaved(
@@ -447,7 +450,7 @@ def authenticate_client(hs: Handshake, config: ServerConfig, request: Certificat
         key = yield from verify_chain(hs, config, message, request.extensions)
         scheme = yield from receive_proof(hs, CLIENT_CONTEXT, key, tuple(map(int, config.policy.signature_schemes)))
         hs.info.client_signature_scheme = scheme.name
-    elif config.client_auth is ClientAuth.require:
+    elif required or config.client_auth is ClientAuth.require:
         raise PeerIncompatible(
             Alert.certificate_required,
             "the client has no certificate, and we require one",

@@ -14,6 +14,13 @@ MAX_CHANGE_CIPHER_SPECS = 2
 _MAY_BE_EMPTY = ContentType.application_data
 
 
+def missing(partial: bytes) -> int:
+    """How many bytes there are yet to come of a record of which these are there, or of its header."""
+    if len(partial) < HEADER:
+        return HEADER - len(partial)
+    return HEADER + ((partial[3] << 8) | partial[4]) - len(partial)
+
+
 class RecordLayer:
     """Both directions of one connection.
 
