@@ -14,6 +14,7 @@ The map of the house; a module imports only from the lines above its own::
     handshake       the flows: client and server, as pages of the RFC
     events, straight, connection, endpoints   the engine: bytes in, events and bytes out
     aio             asyncio: transports, streams, servers
+    ssl             the drop-in: an ssl.SSLContext that libraries take for the standard one
     trace, testing  renderers of a run; both sides in memory
     cli             the command
 
@@ -82,6 +83,10 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     """asyncio and X.509 are imported when somebody wants them: the engine needs neither."""
+    if name == "ssl":
+        import minitls.ssl
+
+        return minitls.ssl
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

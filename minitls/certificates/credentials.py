@@ -142,7 +142,7 @@ class Credential:
             if key is not None:
                 raise Misuse(f"{where} is a PKCS#12 bundle, which has its key in it: give no other", reason="bad_key")
             return cls._from_pkcs12(cert, password, "this PKCS#12 bundle" if where == "this" else f"the PKCS#12 bundle {where}")
-        chain = load_chain(cert, where) if _is_pem(cert) else _load_der_chain(cert, where)
+        chain = load_chain(cert, where) if _is_pem(cert) else load_der_chain(cert, where)
         if key is None:
             if not _is_pem(cert):
                 raise Misuse(f"{where} is a certificate in DER, which has no key in it: give its key, too", reason="bad_key")
@@ -345,7 +345,7 @@ def _load_key(load: Callable[..., PrivateKeyTypes], data: bytes, password: bytes
         raise Misuse(f"the private key in {where} is of an unsupported kind: {error}", reason="unsupported_key") from None
 
 
-def _load_der_chain(der: bytes, where: str) -> list[x509.Certificate]:
+def load_der_chain(der: bytes, where: str) -> list[x509.Certificate]:
     try:
         if chain := [read_der(each) for each in _der_elements(der)]:
             return chain

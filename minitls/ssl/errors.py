@@ -178,20 +178,20 @@ def eof() -> TruncationError:
 
 def protocol_is_shutdown() -> TLSError:
     """A write after our close_notify."""
-    return _misused("protocol_is_shutdown")
+    return made("protocol_is_shutdown")
 
 
 def application_data_after_close_notify() -> TLSError:
     """Data came while we wait for the peer's close_notify, and nobody will read it."""
-    return _misused("application_data_after_close_notify")
+    return made("application_data_after_close_notify")
 
 
 def shutdown_while_in_init() -> TLSError:
     """unwrap() before the handshake."""
-    return _misused("shutdown_while_in_init")
+    return made("shutdown_while_in_init")
 
 
-def _misused(reason: str) -> TLSError:
+def made(reason: str) -> TLSError:
     made = translate(TLSError(None, "", reason=reason))
     made.__cause__ = None
     return made
