@@ -7,7 +7,7 @@ take a context take this one.  Theory of operation::
     context     what was set, and OpenSSL's own context behind it, for what that checks and gives back
     configs     a native configuration of a context, once after each change
     channel     the engine, pumped by reads and writes, answering as OpenSSL's connection does
-    object      between two memory BIOs        pump, socket     over a socket, by several threads at once
+    object      between two memory BIOs        pump, sockets    over a socket, by several threads at once
     session     a client's sessions            ciphers, errors  what OpenSSL calls them
 
 It translates, and holds no protocol logic.  Every other name of the standard module is here, too, and is the standard one.
@@ -31,7 +31,7 @@ from minitls.ssl.context import _create_unverified_context, context_from
 from minitls.ssl.context import create_default_context as create_default_context  # type: ignore[assignment]  # ours
 from minitls.ssl.object import SSLObject as SSLObject
 from minitls.ssl.session import SSLSession as SSLSession  # type: ignore[assignment]  # ours: theirs cannot be made
-from minitls.ssl.socket import SSLSocket as SSLSocket
+from minitls.ssl.sockets import SSLSocket as SSLSocket
 
 globals().update({name: value for name, value in vars(_standard).items() if name not in globals()})  # those with an underscore
 
