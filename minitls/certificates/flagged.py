@@ -164,7 +164,6 @@ def check_strictly(path: Sequence[x509.Certificate]) -> None:
         nameless = not list(certificate.subject)
         signs = usage is not None and usage.value.key_cert_sign
         problems = (
-            (80, "has a path length, and is no CA's", bool(constraints and constraints.value.path_length is not None and not ca)),
             (89, "has basicConstraints that are not critical", ca and constraints is not None and not constraints.critical),
             (92, "is a CA's without keyUsage", ca and usage is None),
             (82, "may sign certificates, and is no CA's", not ca and signs),
