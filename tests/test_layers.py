@@ -24,7 +24,7 @@ LAYERS = (
     ("config", "info"),
     ("record",),
     ("handshake",),
-    ("events",),
+    ("events", "standard"),
     ("straight",),
     ("connection",),
     ("endpoints",),

@@ -8,6 +8,8 @@ from typing import Any
 
 from minitls.connection import Connection
 
+_ASKED = {"cipher": "cipher", "compression": "compression", "peercert": "getpeercert"}
+
 
 class Above(asyncio.Transport):
     """``connection``: the engine.  ``_below``: the transport of TCP, once there is one; ``_pending``: small writes, gathered;
@@ -50,14 +52,17 @@ class Above(asyncio.Transport):
         return self._protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """ "tls" is the :class:`~minitls.info.ConnectionInfo`; "cipher" and "compression" are as asyncio's; the rest is TCP's."""
+        """ "tls" is the :class:`~minitls.info.ConnectionInfo`; "ssl_object", "peercert", "cipher" and "compression" are as
+        asyncio's; the rest is TCP's.
+        """
         info = self.connection.info
         if name == "tls":
             return info
-        if name == "cipher":
-            if info.cipher_suite is None:
-                return default
-            return info.cipher_suite, info.version, 128 if "128" in info.cipher_suite else 256
-        if name == "compression":
-            return None
+        if name in ("ssl_object", "cipher", "compression", "peercert"):
+            from minitls.aio.ssl_object import TLSObject
+
+            asked = TLSObject(self.connection)
+            if name == "ssl_object":
+                return asked
+            return getattr(asked, _ASKED[name])() if self.connection.handshake_completed else default
         return default if self._below is None else self._below.get_extra_info(name, default)

@@ -23,7 +23,6 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from minitls.certificates.peercert import peercert
 from minitls.config import ClientConfig, Danger, ServerConfig
 from minitls.connection import Connection
 from minitls.endpoints import ClientConnection, ServerConnection
@@ -33,15 +32,15 @@ from minitls.handshake.flow import Question
 from minitls.ssl import ciphers, errors
 from minitls.ssl.configs import IGNORE_UNEXPECTED_EOF, without_alpn
 from minitls.ssl.session import Memory, SSLSession
+from minitls.standard import Answers
 from minitls.wire.hello import ClientHello
 
 if TYPE_CHECKING:
+    from minitls.info import ConnectionInfo
     from minitls.ssl.context import SSLContext
 
-CHANNEL_BINDINGS = ("tls-unique", "tls-exporter", "tls-server-end-point")
 
-
-class Channel:
+class Channel(Answers):
     """One connection.  ``owner``: the SSLObject or SSLSocket; it holds us, and we do not hold it."""
 
     def __init__(
@@ -55,7 +54,6 @@ class Channel:
         self.server_hostname = server_hostname
         self._memory = Memory()
         self._connection: Connection | None = None
-        self._verified = False
         self._established = False
         self._ready: deque[bytes | memoryview] = deque()
         self._unheard = False  # an end or an error that nobody was told of
@@ -95,7 +93,6 @@ class Channel:
         context = self._context
         config = context._config(self.server_side)
         context._count("accept" if self.server_side else "connect")
-        self._verified = context.verify_mode != ssl.CERT_NONE
         try:
             if isinstance(config, ServerConfig):
                 connection: Connection = ServerConnection(self._asking(config))
@@ -149,7 +146,6 @@ class Channel:
                 alert = Alert.internal_error
             raise PeerIncompatible(Alert(alert), "sni_callback refuses the client", reason="callback_failed")
         context = self._context
-        self._verified = context.verify_mode != ssl.CERT_NONE
         config = context._config(True)
         assert isinstance(config, ServerConfig)
         return without_alpn(context, hello) or config
@@ -363,67 +359,19 @@ class Channel:
         self._memory.latest = session.inner
 
     @property
-    def session_reused(self) -> bool:
-        return self._established and self._info.resumed
-
-    @property
-    def _info(self) -> Any:
+    def _info(self) -> ConnectionInfo:
         assert self._connection is not None
         return self._connection.info
 
-    def getpeercert(self, binary_form: bool = False) -> Any:
-        if not self._established:
-            raise ValueError("handshake not done yet")
-        chain = self._info.peer_chain
-        if not chain:
-            return None
-        if binary_form:
-            return chain[0]
-        return peercert(chain[0]) if self._verified else {}
-
-    def get_verified_chain(self) -> list[bytes]:
-        """The peer's certificates up to the root that they were verified by, DER, leaf first."""
-        return list(self._info.verified_chain) if self._established else []
-
-    def get_unverified_chain(self) -> list[bytes]:
-        """The peer's certificates as it sent them, DER, leaf first."""
-        return list(self._info.peer_chain) if self._established else []
-
-    def version(self) -> str | None:
-        version: str | None = self._info.version if self._established else None
-        return version
-
-    def cipher(self) -> tuple[str, str, int] | None:
-        return ciphers.cipher_tuple(self._info.cipher_suite) if self._established else None
-
     def shared_ciphers(self) -> list[tuple[str, str, int]] | None:
+        """On a server: what the client offered, and we have."""
         if not self._established or not self.server_side:
             return None
-        ours = self._context._config(True).policy.codes[0]
-        offered = self._info.client_hello.cipher_suites
-        return [ciphers.cipher_tuple(code) for code in offered if code in ours]
-
-    def compression(self) -> None:
-        return None
-
-    def selected_alpn_protocol(self) -> str | None:
-        protocol: str | None = self._info.alpn_protocol if self._established else None
-        return protocol
+        ours = self._context._config(True).policy.codes.cipher_suites
+        return [ciphers.cipher_tuple(code) for code in self._info.client_hello.cipher_suites if code in ours]
 
     def selected_npn_protocol(self) -> None:
         return None
-
-    def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
-        """RFC 5929's and RFC 9266's; None before the handshake, and where this connection has none of the kind."""
-        if cb_type not in CHANNEL_BINDINGS:
-            raise ValueError(f"{cb_type} channel binding type not implemented")
-        if not self._established:
-            return None
-        try:
-            binding: bytes = self._info.channel_binding(cb_type)
-        except Misuse:
-            return None
-        return binding
 
     def verify_client_post_handshake(self) -> None:
         """Ask the client for its certificate; the answer comes before or with its next data (RFC 8446 section 4.6.2)."""
@@ -438,7 +386,6 @@ class Channel:
                 connection.request_client_certificate(required=mode == ssl.CERT_REQUIRED)
         except Misuse as error:
             raise errors.made("extension_not_received") from error
-        self._verified = True
         self._flush()
 
 

@@ -49,9 +49,9 @@ def make_config(context: SSLContext, server_side: bool) -> ClientConfig | Server
 
 def mirror(context: SSLContext, config: ClientConfig | ServerConfig) -> None:
     """Let a new context say what a configuration has, as far as the standard library has words for it."""
-    versions = [ssl.TLSVersion(int(version)) for version in config.policy.codes[2]]
+    versions = [ssl.TLSVersion(int(version)) for version in config.policy.codes.versions]
     context.minimum_version, context.maximum_version = min(versions), max(versions)
-    context._suites = tuple(code for code in config.policy.codes[0] if code not in SUITES)
+    context._suites = tuple(code for code in config.policy.codes.cipher_suites if code not in SUITES)
     if config.alpn:
         context.set_alpn_protocols(config.alpn)
     if isinstance(config, ServerConfig):

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from minitls.ssl.channel import CHANNEL_BINDINGS
 from minitls.ssl.pump import SocketChannel
+from minitls.standard import CHANNEL_BINDINGS
 
 _recv, _send = socket.socket.recv, socket.socket.send
 
