@@ -181,6 +181,13 @@ class Credential:
         other.delegations = tuple(each.stapled(ocsp_response=ocsp_response, scts=scts) for each in self.delegations)
         return other
 
+    def followed_by(self, issuers: Sequence[x509.Certificate]) -> Credential:
+        """The same credential with more certificates at the end of its chain."""
+        other = copy.copy(self)
+        other.chain = (*self.chain, *(each.public_bytes(Encoding.DER) for each in issuers))
+        other._issuers = self._issuers | {each.issuer.public_bytes() for each in issuers}
+        return other
+
     @staticmethod
     def raw(key: PrivateKeyTypes | bytes | Any, password: bytes | str | None = None, *, signer: Signer | None = None) -> Credential:
         """A key without a certificate (RFC 7250), for TLS 1.3 and for peers that ask for it and know it.  Raises Misuse.

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from minitls.certificates.crl import Crls
-from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of, read_der
+from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of
 from minitls.certificates.trust import Anchors, TrustStore, load_each
 from minitls.certificates.verify import as_der, parse_chain
 from minitls.errors import Alert, Misuse
@@ -70,6 +70,15 @@ class Authorities:
         for certificate in self.all():
             if _is_ca(certificate):
                 yield certificate.public_bytes(Encoding.DER)
+
+    def issuers(self, certificate: x509.Certificate) -> Iterator[x509.Certificate]:
+        """Who issued this one, who issued that, and so on up to a root, as far as they are among those that were loaded."""
+        while certificate.issuer != certificate.subject:
+            found = next((each for each in self.certificates if each.subject == certificate.issuer), None)
+            if found is None or found == certificate:
+                return
+            yield found
+            certificate = found
 
     def trust(self, **flags: Any) -> FlaggedTrust:
         """Whom to believe, by all that is there now."""
@@ -135,16 +144,11 @@ class FlaggedTrust(TrustStore):
         return found
 
 
-def read_ca(der: bytes) -> bool:
-    """Whether a certificate says that it is a CA's."""
-    return _is_ca(read_der(der))
-
-
 def _is_ca(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return certificate.subject == certificate.issuer  # a root of X.509's first version, which has none
+    except x509.ExtensionNotFound:  # a root of X.509's first version has none
+        return certificate.version is x509.Version.v1 and certificate.subject == certificate.issuer
     except PARSE_ERRORS:
         return False
 

@@ -21,7 +21,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from minitls.config import ClientConfig, Danger, ServerConfig
 from minitls.connection import Connection
@@ -29,6 +29,7 @@ from minitls.endpoints import ClientConnection, ServerConnection
 from minitls.errors import Alert, Misuse, PeerIncompatible, TLSError
 from minitls.events import ApplicationData, Event, HandshakeCompleted, TicketReceived
 from minitls.handshake.flow import Question
+from minitls.observe import Observation
 from minitls.ssl import ciphers, errors
 from minitls.ssl.configs import IGNORE_UNEXPECTED_EOF, without_alpn
 from minitls.ssl.session import Memory, SSLSession
@@ -38,6 +39,8 @@ from minitls.wire.hello import ClientHello
 if TYPE_CHECKING:
     from minitls.info import ConnectionInfo
     from minitls.ssl.context import SSLContext
+
+C = TypeVar("C", ClientConfig, ServerConfig)
 
 
 class Channel(Answers):
@@ -95,11 +98,11 @@ class Channel(Answers):
         context._count("accept" if self.server_side else "connect")
         try:
             if isinstance(config, ServerConfig):
-                connection: Connection = ServerConnection(self._asking(config))
+                connection: Connection = ServerConnection(self._asking(self._telling(config)))
             else:
                 if context.check_hostname and not self.server_hostname:
                     raise ValueError("check_hostname requires server_hostname")
-                connection = ClientConnection(self._memory.config(config), server_hostname=self._name_for(config))
+                connection = ClientConnection(self._telling(self._memory.config(config)), server_hostname=self._name_for(config))
         except TLSError as error:
             raise self._translated(error) from error
         self._connection = connection
@@ -116,6 +119,24 @@ class Channel(Answers):
             except Misuse:
                 return None
         return self.server_hostname
+
+    def _telling(self, config: C) -> C:
+        """A configuration whose observer is the context's ``_msg_callback``, if it has one."""
+        callback = self._context._msg_callback
+        if callback is None:
+            return config
+        from minitls.ssl.messages import tell
+
+        mine, me = copy.copy(config), weakref.ref(self)
+
+        def observer(seen: Observation) -> None:
+            channel = me()
+            assert channel is not None  # it is who runs the engine
+            version = channel._connection.info.version if channel._connection is not None else None
+            tell(callback, channel._owner(), version, seen)
+
+        object.__setattr__(mine, "observer", observer)  # a frozen dataclass, and this copy is ours alone
+        return mine
 
     def _asking(self, config: ServerConfig) -> ServerConfig:
         """A server's configuration that asks ``sni_callback`` when the client's hello is there."""
@@ -148,7 +169,7 @@ class Channel(Answers):
         context = self._context
         config = context._config(True)
         assert isinstance(config, ServerConfig)
-        return without_alpn(context, hello) or config
+        return self._telling(without_alpn(context, hello) or config)
 
     def _feed(self, data: bytes) -> None:
         """Bytes from below to the engine."""
@@ -344,7 +365,7 @@ class Channel(Answers):
     def session(self) -> SSLSession | None:
         if self.server_side or self._memory.latest is None:
             return None
-        return SSLSession(self._memory.latest, self._context)
+        return SSLSession(self._memory.latest, self._memory.identity, self._context)
 
     @session.setter
     def session(self, session: SSLSession) -> None:
@@ -356,7 +377,7 @@ class Channel(Answers):
             raise ValueError("Cannot set session for server-side SSLSocket.")
         if self._established:
             raise ValueError("Cannot set session after handshake.")
-        self._memory.latest = session.inner
+        self._memory.latest, self._memory.identity = session.inner, session.id
 
     @property
     def _info(self) -> ConnectionInfo:

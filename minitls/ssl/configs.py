@@ -23,6 +23,13 @@ LEGACY_SERVER_CONNECT = 0x4
 IGNORE_UNEXPECTED_EOF = 0x80
 """OpenSSL's numbers: not every Python has names for them."""
 
+_ONE_VERSION = {
+    method: version
+    for name, version in ssl.TLSVersion.__members__.items()
+    if (method := getattr(ssl, f"PROTOCOL_{name}", None)) is not None
+}
+"""The old protocols of contexts that speak one version, such as PROTOCOL_TLSv1_2."""
+
 
 def make_config(context: SSLContext, server_side: bool) -> ClientConfig | ServerConfig:
     """What the context says, for one side.  Raises SSLError for what no handshake can be made with."""
@@ -65,6 +72,8 @@ def mirror(context: SSLContext, config: ClientConfig | ServerConfig) -> None:
 
 def _policy(context: SSLContext, server_side: bool) -> dict[str, Any]:
     lowest, highest, options = context.minimum_version, context.maximum_version, context.options
+    if context.protocol in _ONE_VERSION:
+        lowest = highest = _ONE_VERSION[context.protocol]
     highest = ssl.TLSVersion.TLSv1_3 if highest == ssl.TLSVersion.MAXIMUM_SUPPORTED else highest
     allowed = {ProtocolVersion.TLSv1_3: ssl.OP_NO_TLSv1_3, ProtocolVersion.TLSv1_2: ssl.OP_NO_TLSv1_2}
     versions = [version for version, forbidden in allowed.items() if lowest <= version <= highest and not options & forbidden]
@@ -90,7 +99,7 @@ def _trust(context: SSLContext, server_side: bool) -> dict[str, Any]:
         return {
             "trust": trust,
             "client_auth": ClientAuth.none if trust is None or later else asked,
-            "post_handshake_auth": bool(trust is not None and later),
+            "post_handshake_auth": trust is not None,
         }
     if trust is None:
         verify: Danger | None = Danger.accept_any_certificate
@@ -111,10 +120,17 @@ def _store(context: SSLContext) -> FlaggedTrust:
 
 
 def _credentials(context: SSLContext, server_side: bool) -> dict[str, Any]:
-    given = tuple(context._credentials.values())
+    given = tuple(_completed(context, each) for each in context._credentials.values())
     if not server_side:
         return {"credential": given[-1] if given else None}
     return {"credentials": given, "select_credential": None if given or context._psk_server else _no_credential}
+
+
+def _completed(context: SSLContext, credential: Credential) -> Credential:
+    """As OpenSSL: with a leaf that was loaded alone, its issuers are sent, if they were loaded to be trusted."""
+    if len(credential.chain) > 1:
+        return credential
+    return credential.followed_by(tuple(context._authorities.issuers(credential.leaf)))
 
 
 def _no_credential(hello: ClientHello) -> Credential | None:

@@ -30,6 +30,7 @@ from minitls.wire.numbers import NamedGroup
 
 if TYPE_CHECKING:
     from minitls.ssl.channel import Channel
+    from minitls.ssl.messages import MessageCallback
 
 _Base: Any = _ssl._SSLContext
 _Standard: Any = next(kind for kind in ssl.SSLContext.__mro__ if kind.__base__ is _Base)
@@ -82,6 +83,7 @@ class SSLContext(_Standard):  # type: ignore[misc]  # mypy sees what is looked u
     _tickets: TicketKeys
     _session_cache: MemoryStore
     _statistics: dict[str, int]
+    _messages: MessageCallback | None
 
     def __new__(cls, protocol: int | None = None, *args: Any, **kwargs: Any) -> SSLContext:
         if protocol is None:
@@ -98,6 +100,7 @@ class SSLContext(_Standard):  # type: ignore[misc]  # mypy sees what is looked u
         self._groups = ()
         self._psk_client = None
         self._psk_server = None
+        self._messages = None
         self._tickets = TicketKeys()
         self._session_cache = MemoryStore()
         self._statistics = dict.fromkeys(_Base.session_stats(self), 0)
@@ -128,6 +131,17 @@ class SSLContext(_Standard):  # type: ignore[misc]  # mypy sees what is looked u
     sni_callback = _setting("sni_callback", "sni")
     maximum_version = _setting("maximum_version", "policy", ssl.TLSVersion)
     _minimum_version = _setting("minimum_version", "policy", ssl.TLSVersion)
+
+    @property
+    def _msg_callback(self) -> MessageCallback | None:
+        """Told of each message: see :mod:`minitls.ssl.messages`."""
+        return self._messages
+
+    @_msg_callback.setter
+    def _msg_callback(self, callback: MessageCallback | None) -> None:
+        if callback is not None and not callable(callback):
+            raise TypeError(f"{callback} is not callable.")
+        self._messages = callback
 
     @property
     def minimum_version(self) -> Any:

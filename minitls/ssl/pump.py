@@ -2,8 +2,8 @@
 
 Rules:
 
-1. No more is taken from the socket than there is room for: after a read that filled its buffer, what is left is in the kernel,
-   where ``select`` sees it.  Of a record that is not whole nothing can be given; its rest will wake who waits.
+1. One record at a time is taken from the socket, and never the last byte of another: data, an end or an error that we knew of and
+   the kernel did not would be waited for in vain by who uses ``select``.
 2. Records are sent in the order in which they were sealed: whoever takes some from the engine holds ``_writing`` until they are
    sent.  A reader that finds a writer at work leaves what it has to say to that one.
 3. What was sealed and could not be sent is kept, and sent first by the next call.  ``write`` then gives the length that it took
@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from minitls.record.layer import missing
-from minitls.record.protection import BATCH, MAX_PLAINTEXT
+from minitls.record.protection import BATCH, HEADER, MAX_PLAINTEXT
 from minitls.ssl import errors
 from minitls.ssl.channel import Channel
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from minitls.ssl.context import SSLContext
     from minitls.ssl.session import SSLSession
 
-MOST = 6 * (MAX_PLAINTEXT + 22)
-"""Bytes received at once: larger blocks are above malloc's threshold, and mapped anew each time."""
+SHORT = 64
+"""With a record of more bytes, the next one's header is taken: it is no close_notify, which plaintext may follow."""
 
 _recv, _send, _settimeout = socket.socket.recv, socket.socket.send, socket.socket.settimeout
 
@@ -93,7 +93,8 @@ class SocketChannel(Channel):
                 _settimeout(sock, left)  # nobody else uses it yet
         partial = connection.partial
         try:
-            data = _recv(sock, min(max(missing(partial), wanted - len(partial)), MOST))
+            size = missing(partial)
+            data = _recv(sock, size + (HEADER if size > SHORT else 0))
         except BlockingIOError:
             raise errors.want_read() from None
         except TimeoutError:

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class SSLSession:
     """A session to give to a later connection of the same context: ``wrap_socket(..., session=...)``.
 
-    The attributes are those of ``ssl.SSLSession``; it has no constructor there either.
+    The attributes are those of ``ssl.SSLSession``, which has no constructor either.  ``id``: TLS 1.2's session ID, or the hash of
+    the first ticket: it stays when a session is resumed and gets another ticket, so that it is known for the same one.
     """
 
-    __slots__ = ("_context", "inner")
+    __slots__ = ("_context", "id", "inner")
 
-    def __init__(self, inner: Session, context: SSLContext) -> None:
+    def __init__(self, inner: Session, identity: bytes, context: SSLContext) -> None:
         self.inner = inner
+        self.id = identity
         self._context = weakref.ref(context)
 
     def __repr__(self) -> str:
@@ -38,11 +40,6 @@ class SSLSession:
     @property
     def context(self) -> SSLContext | None:
         return self._context()
-
-    @property
-    def id(self) -> bytes:
-        """TLS 1.2's session ID; of a ticket its hash."""
-        return self.inner.session_id or hashlib.sha256(self.inner.ticket).digest()
 
     @property
     def time(self) -> int:
@@ -66,13 +63,18 @@ class SSLSession:
 class Memory:
     """A session store for one connection: offers the session that it was given, and keeps the newest that it gets."""
 
-    __slots__ = ("latest",)
+    __slots__ = ("identity", "latest")
 
     def __init__(self) -> None:
         self.latest: Session | None = None
+        self.identity = b""
 
     def put(self, key: str, session: Session | None) -> None:
-        self.latest = session or self.latest
+        if session is None:
+            return
+        if self.latest is None or session.secret != self.latest.secret:
+            self.identity = session.session_id or hashlib.sha256(session.ticket).digest()
+        self.latest = session
 
     def take(self, key: str) -> Session | None:
         return self.latest
