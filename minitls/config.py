@@ -419,6 +419,7 @@ class ServerConfig(_Config):
     ``post_handshake_auth``: be ready to ask after the handshake (``request_client_certificate``), of clients that allow it, by
     TLS 1.3 (RFC 8446 section 4.6.2); ``trust`` says whose certificates, and ``ClientAuth.require`` that declining is an error.
     ``psk``: called with an identity that a client claims, gives the key as an ExternalPsk or as bytes, or None.
+    ``psk_identity_hint``: what clients of TLS 1.2 are told of whose key is wanted (RFC 4279); None: nothing.
     ``tickets``: the keys that session tickets are sealed with (by default of this very object, rotated by themselves); None: no
     tickets.  ``session_cache``: TLS 1.2's sessions by ID, for clients without tickets; None: none.
     ``ticket_count``: how many tickets a client of TLS 1.3 gets after a full handshake; ``ticket_lifetime``: seconds that a session
@@ -434,6 +435,7 @@ class ServerConfig(_Config):
     client_auth: ClientAuth = ClientAuth.none
     post_handshake_auth: bool = False
     psk: ServerPsk | None = field(default=None, repr=False)
+    psk_identity_hint: bytes | None = None
     tickets: Tickets | None = field(default_factory=TicketKeys, repr=False)
     session_cache: SessionCache | None = field(default_factory=MemoryStore, repr=False)
     ticket_count: int = 2

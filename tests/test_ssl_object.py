@@ -767,13 +767,15 @@ def test_external_keys(tls: str) -> None:
     for context in (client, server):
         context.set_ciphers("PSK")
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3 if tls == "1.3" else ssl.TLSVersion.TLSv1_2
-    client.set_psk_client_callback(lambda hint: ("me", key))
+    hints: list[Any] = []
+    client.set_psk_client_callback(lambda hint: (hints.append(hint), ("me", key))[1])
     asked: list[Any] = []
-    server.set_psk_server_callback(lambda identity: (asked.append(identity), key)[1])
+    server.set_psk_server_callback(lambda identity: (asked.append(identity), key)[1], "whose?")
     wire = Wire(client, server).handshake()
     assert wire.say(b"hush") == b"hush"
     assert wire.server.getpeercert() is None
     assert asked[-1] == "me"
+    assert hints[-1] == (None if tls == "1.3" else "whose?")
     server.set_psk_server_callback(lambda identity: b"")
     assert Wire(client, server).failures()
     server.set_psk_server_callback(None)

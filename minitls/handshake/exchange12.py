@@ -187,25 +187,27 @@ class StaticRsa(Exchange):
 
 
 class Psk(Exchange):
-    """RFC 4279 section 2: a secret that both have, by a name that is not secret.  As a server we send no hint.
+    """RFC 4279 section 2: a secret that both have, by a name that is not secret.
 
     ``identity`` and ``key``: set by the flow once it knows them; ``hint``: what the server said of whose key it wants.
     """
 
     ephemeral = False
 
-    def __init__(self, *, inner: Exchange | None = None) -> None:
-        """``inner``: the Diffie-Hellman beside it (RFC 5489); None for PSK alone."""
+    def __init__(self, *, inner: Exchange | None = None, hint: bytes | None = None) -> None:
+        """``inner``: the Diffie-Hellman beside it (RFC 5489); None for PSK alone.  ``hint``: a server's."""
         self.identity = b""
         self.key = b""
-        self.hint: bytes | None = None
+        self.hint = hint
         self._inner = inner
-        self.ephemeral = inner is not None
+        self.ephemeral = inner is not None or hint is not None
 
     def parameters(self) -> bytes:
-        assert self._inner is not None
-        out = b"\0\0" + self._inner.parameters()
-        self.group = self._inner.group
+        hint = self.hint or b""
+        out = len(hint).to_bytes(2, "big") + hint
+        if self._inner is not None:
+            out += self._inner.parameters()
+            self.group = self._inner.group
         return out
 
     def receive(self, data: bytes) -> int:

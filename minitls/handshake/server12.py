@@ -257,7 +257,7 @@ def make_exchange(config: ServerConfig, choice: Choice) -> Exchange:
             assert choice.credential is not None
             return StaticRsa(config.random, decrypt=choice.credential.decrypt)
         case _:
-            return Psk(inner=Ecdhe(curves) if kind == "ECDHE_PSK" else None)
+            return Psk(inner=Ecdhe(curves) if kind == "ECDHE_PSK" else None, hint=config.psk_identity_hint)
 
 
 def send_server_key_exchange(hs: Handshake, hellos: Hellos, exchange: Exchange, choice: Choice) -> Flow[None]:

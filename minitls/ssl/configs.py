@@ -163,7 +163,8 @@ def _tickets(context: SSLContext, server_side: bool) -> dict[str, Any]:
 def _psk(context: SSLContext, server_side: bool) -> dict[str, Any]:
     ask_client, ask_server = context._psk_client, context._psk_server
     if server_side:
-        return {"psk": None if ask_server is None else lambda identity: ask_server(identity.decode("utf-8", "replace")) or None}
+        ask = None if ask_server is None else lambda identity: ask_server(identity.decode("utf-8", "replace")) or None
+        return {"psk": ask, "psk_identity_hint": context._psk_hint}
     if ask_client is None:
         return {"psk": None}
 

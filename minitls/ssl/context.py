@@ -79,6 +79,7 @@ class SSLContext(_Standard):  # type: ignore[misc]  # mypy sees what is looked u
     _suites: tuple[int, ...]
     _groups: tuple[int, ...]
     _psk_client: Callable[[str | None], tuple[str | None, bytes]] | None
+    _psk_hint: bytes | None
     _psk_server: Callable[[str | None], bytes] | None
     _tickets: TicketKeys
     _session_cache: MemoryStore
@@ -100,6 +101,7 @@ class SSLContext(_Standard):  # type: ignore[misc]  # mypy sees what is looked u
         self._groups = ()
         self._psk_client = None
         self._psk_server = None
+        self._psk_hint = None
         self._messages = None
         self._tickets = TicketKeys()
         self._session_cache = MemoryStore()
@@ -292,10 +294,11 @@ class SSLContext(_Standard):  # type: ignore[misc]  # mypy sees what is looked u
         self._changed("psk")
 
     def set_psk_server_callback(self, callback: Callable[[str | None], bytes] | None, identity_hint: str | None = None) -> None:
-        """``callback(identity)`` gives the key, or b"" for none.  ``identity_hint`` is not sent: RFC 8446 has no place for it."""
+        """``callback(identity)`` gives the key, or b"" for none.  ``identity_hint``: for clients of TLS 1.2."""
         if callback is not None and self.protocol == ssl.PROTOCOL_TLS_CLIENT:
             raise ssl.SSLError("Cannot add PSK server callback to a PROTOCOL_TLS_CLIENT context")
         self._psk_server = _callback(callback)
+        self._psk_hint = None if identity_hint is None else identity_hint.encode("utf-8")
         self._changed("psk")
 
     def session_stats(self) -> dict[str, int]:

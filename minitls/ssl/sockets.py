@@ -62,16 +62,16 @@ class SSLSocket(ssl.SSLSocket):
         self._sslobj = None
         self._trailing = b""
         self.server_side = server_side
-        self.server_hostname = context._encode_hostname(server_hostname)
         self.do_handshake_on_connect = do_handshake_on_connect
         self.suppress_ragged_eofs = suppress_ragged_eofs
         try:
+            self.server_hostname = context._encode_hostname(server_hostname)
             self._connected = self._is_connected()
             self.settimeout(timeout)
             if self._connected:
                 self._begin()
-        except (OSError, ValueError):
-            self.close()
+        except BaseException:
+            self.close()  # it is ours by now, and nobody else has it
             raise
         return self
 
