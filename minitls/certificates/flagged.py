@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from minitls.certificates.crl import Crls
 from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, name_of
-from minitls.certificates.trust import Anchors, TrustStore, load_each
+from minitls.certificates.path import Anchors
+from minitls.certificates.trust import TrustStore, load_each
 from minitls.certificates.verify import as_der, parse_chain
 from minitls.errors import Alert, Misuse
 
@@ -116,7 +117,7 @@ class FlaggedTrust(TrustStore):
     def anchors(self) -> Anchors:
         if self._base is not None and not self._given:
             return self._base.anchors  # the system's, which all contexts share
-        return self._read_anchors()
+        return Anchors.of(tuple(dict.fromkeys(self._roots())))
 
     def _verify(
         self, chain: Sequence[bytes | x509.Certificate], name: str | None, at: datetime | None, *, client: bool
@@ -138,7 +139,7 @@ class FlaggedTrust(TrustStore):
         """The chain as sent, and who may have issued one of it among those that we have beside roots."""
         if not self._between:
             return chain
-        found = parse_chain(chain)
+        found = [each.certificate for each in parse_chain(chain)]
         for each in found:
             found += [issuer for issuer in self._between if issuer.subject == each.issuer and issuer not in found]
         return found
