@@ -119,8 +119,8 @@ def _address(packed: bytes) -> str:
 
 
 def _other_name(name: x509.OtherName) -> str:
-    kind, tag = _OTHER_NAMES.get(name.type_id.dotted_string, ("", -1))
-    if name.value[0] != tag:
+    kind, string_type = _OTHER_NAMES.get(name.type_id.dotted_string, ("", -1))
+    if name.value[0] != string_type:
         return "<unsupported>"
     length = name.value[1]  # DER, as pyca/cryptography has seen to
     text = name.value[2 + (length & 0x7F if length & 0x80 else 0) :].split(b"\0")[0]

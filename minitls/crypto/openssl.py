@@ -102,7 +102,7 @@ def protocol_of(code: int) -> str:
     suite = SUITES_12.get(code)
     if suite is None:
         return "TLSv1.3"
-    mac = protection(code)[2]
-    if mac == "SHA1":
+    hashed = protection(code)[2]
+    if hashed == "SHA1":
         return "TLSv1.0" if suite.key_exchange.startswith("ECDHE") else "SSLv3"
     return "TLSv1.0" if suite.is_cbc and suite.authentication == "PSK" else "TLSv1.2"

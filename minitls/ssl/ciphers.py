@@ -56,7 +56,7 @@ _AU: Mapping[str, tuple[str, str, str]] = {
 
 def describe(code: int) -> dict[str, Any]:
     """An entry of ``SSLContext.get_ciphers()``.  KeyError for a code that is no suite of ours."""
-    encryption, bits, mac = protection(code)
+    encryption, bits, hashed = protection(code)
     suite, protocol = SUITES_12.get(code), protocol_of(code)
     kx, kea, _ = _KX[suite.key_exchange if suite else ""]
     au, auth, _ = _AU[suite.authentication if suite else ""]
@@ -67,12 +67,12 @@ def describe(code: int) -> dict[str, Any]:
         "id": 0x03000000 | code,
         "name": name,
         "protocol": protocol,
-        "description": f"{name:30} {version:7} Kx={kx:8} Au={au:5} Enc={shown:22} Mac={mac:4}",
+        "description": f"{name:30} {version:7} Kx={kx:8} Au={au:5} Enc={shown:22} Mac={hashed:4}",
         "strength_bits": bits,
         "alg_bits": bits,
-        "aead": mac == "AEAD",
+        "aead": hashed == "AEAD",
         "symmetric": symmetric,
-        "digest": None if mac == "AEAD" else mac.lower(),
+        "digest": None if hashed == "AEAD" else hashed.lower(),
         "kea": kea,
         "auth": auth,
     }
@@ -83,7 +83,7 @@ def _named() -> dict[str, frozenset[int]]:
     """What every word of the language stands for, as far as it is a suite of ours."""
     words: dict[str, set[int]] = {}
     for code, suite in SUITES_12.items():
-        encryption, bits, mac = protection(code)
+        encryption, bits, hashed = protection(code)
         protocol = protocol_of(code)
         known = [suite.name, OPENSSL_NAMES[code], "ALL", "HIGH", protocol]
         known += _KX[suite.key_exchange][2].split() + _AU[suite.authentication][2].split()
@@ -92,7 +92,7 @@ def _named() -> dict[str, frozenset[int]]:
             known += [encryption, "AESCCM", "COMPLEMENTOFDEFAULT"]
         elif encryption.startswith("AES"):
             known += ["FIPS"] + ["AESGCM"] * (not suite.is_cbc)
-        known += [mac, "CBC"] * suite.is_cbc + ["SHA"] * (mac == "SHA1") + ["TLSv1"] * (protocol == "TLSv1.0")
+        known += [hashed, "CBC"] * suite.is_cbc + ["SHA"] * (hashed == "SHA1") + ["TLSv1"] * (protocol == "TLSv1.0")
         for word in known:
             words.setdefault(word, set()).add(code)
     return {word: frozenset(codes) for word, codes in words.items()}
