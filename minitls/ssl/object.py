@@ -60,12 +60,14 @@ class BioChannel(Channel):
             self._incoming.write(trailing + self._incoming.read())
 
     def write(self, data: Any) -> int:
-        connection = self._check_writable()
-        with self._lock, memoryview(data) as view:
-            write = self._outgoing.write
-            for piece in connection.seal(view):
+        connection = self._connection
+        if connection is None or not self._established or connection.write_closed:
+            connection = self._check_writable()
+        write = self._outgoing.write
+        with self._lock:
+            for piece in connection.seal(data):
                 write(piece)
-            return view.nbytes
+        return len(data) if type(data) is bytes else memoryview(data).nbytes
 
     def shutdown(self) -> None:
         super().shutdown()

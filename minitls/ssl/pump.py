@@ -187,7 +187,7 @@ class SocketChannel(Channel):
     def _seal_and_send(self, view: memoryview) -> None:
         """As many records as one buffer holds: while they are sent, a reader may use the engine, and even change its keys."""
         with self._lock:
-            pieces = self._check_writable().seal(view)
+            pieces = iter(self._check_writable().seal(view))
         while True:
             with self._lock:
                 piece = next(pieces, None)
