@@ -28,7 +28,7 @@ from minitls.handshake.flow import Flow, Question
 from minitls.handshake.post import settle
 from minitls.handshake.transcript import Transcript
 from minitls.info import ConnectionInfo
-from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, MessageSeen, Observation
+from minitls.observe import AlertSeen, ChangeCipherSpecSeen, DataSeen, KeyInstalled, MessageSeen, Observation
 from minitls.record.protection import MAX_PLAINTEXT, Opening, Sealing
 from minitls.record.protection12 import Sealing12
 from minitls.straight import Straight
@@ -346,6 +346,8 @@ class Connection(Straight):
         secret = opening.updated_secret()
         self._records.opening = Opening(opening.suite, secret)
         self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
+        if self._config.observer:
+            self._config.observer(KeyInstalled(self._config.clock(), False, secret.key_log_label, opening.suite.name))
         self._update_owed = self._update_owed or requested
         self._update_asked = False
         return KeyUpdated(requested)
@@ -439,6 +441,7 @@ class Connection(Straight):
         self._records.sealing = Sealing(sealing.suite, secret)
         self._writes = None
         self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
+        self._observe_sent(lambda at, key: KeyInstalled(at, True, key, sealing.suite.name))
         return record
 
     def close(self) -> None:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from minitls import Misuse
 from minitls.crypto.aead import AEAD
 from minitls.crypto.prf import MasterSecret, prf
-from minitls.crypto.suites12 import SUITES_12
-from minitls.record.protection12 import lengths
+from minitls.crypto.suites12 import SUITES_12, lengths
 
 LABEL = b"test label"
 

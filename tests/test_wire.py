@@ -50,7 +50,7 @@ def strategy(codec: Codec[Any]) -> st.SearchStrategy[Any]:
         most = min(body["top"], body["floor"] + LONG) // 2
         return st.lists(st.integers(0, 0xFFFF), min_size=-(-body["floor"] // 2), max_size=most).map(tuple)
     if kind == "vector":
-        item = Codec(inside["read_item"], inside["write_item"])
+        item = codec.shape[3]
         fewest = -(-inside["floor"] // smallest(item))
         return st.lists(strategy(item), min_size=fewest, max_size=fewest + 2).map(tuple)
     if kind == "extensions":

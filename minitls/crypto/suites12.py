@@ -43,6 +43,13 @@ CBC_256_SHA256 = CBC("AES-256-CBC-SHA256", 32, "sha256", 32)
 CBC_256_SHA384 = CBC("AES-256-CBC-SHA384", 32, "sha384", 48)
 
 
+def lengths(cipher: AEAD | CBC) -> tuple[int, int, int]:
+    """What a cipher takes from the key block: bytes of MAC key, key and IV (RFC 5246 section 6.3)."""
+    if isinstance(cipher, CBC):
+        return cipher.mac_length, cipher.key_length, 0
+    return 0, cipher.key_length, 12 if cipher.name.startswith("ChaCha20") else 4
+
+
 @dataclass(frozen=True, slots=True)
 class Suite12:
     """``hash_name``: hashlib's name of the PRF's hash, and of the handshake's."""

@@ -18,34 +18,19 @@ from minitls.crypto.ffdh import FieldKey
 from minitls.crypto.groups import GROUPS, FiniteField, KeyShare
 from minitls.crypto.psk import ExternalPsk
 from minitls.errors import Alert, DecodeError, PeerIncompatible, PeerMisbehaved
-from minitls.wire.codec import Structure, opaque, parse, serialize, structure, wire
-from minitls.wire.messages12 import ServerDHParams, ServerECDHParams
+from minitls.wire.codec import opaque, parse, serialize
+from minitls.wire.messages12 import (
+    ClientDHPublic,
+    ClientECDHPublic,
+    EncryptedPreMasterSecret,
+    ServerDHParams,
+    ServerECDHParams,
+)
 from minitls.wire.numbers import NamedGroup, ProtocolVersion, name_of
 
 NAMED_CURVE = 3
 PREMASTER_LENGTH = 48
 OFFERED_VERSION = int(ProtocolVersion.TLSv1_2).to_bytes(2, "big")
-
-
-@structure
-class ClientECDHPublic(Structure):
-    """RFC 8422 section 5.7."""
-
-    ecdh_Yc: bytes = wire(opaque(1, 2**8 - 1))
-
-
-@structure
-class ClientDHPublic(Structure):
-    """RFC 5246 section 7.4.7.2."""
-
-    dh_Yc: bytes = wire(opaque(1, 2**16 - 1))
-
-
-@structure
-class EncryptedPreMasterSecret(Structure):
-    """RFC 5246 section 7.4.7.1."""
-
-    pre_master_secret: bytes = wire(opaque(0, 2**16 - 1))
 
 
 class Exchange(ABC):

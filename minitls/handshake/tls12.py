@@ -11,12 +11,12 @@ from cryptography.exceptions import InvalidSignature
 from minitls.config import ClientConfig, ServerConfig
 from minitls.crypto.prf import MasterSecret
 from minitls.crypto.signatures import SCHEMES_12
-from minitls.crypto.suites12 import Suite12
+from minitls.crypto.suites12 import Suite12, lengths
 from minitls.data import dataclass
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake.authenticate import PeerKey
 from minitls.handshake.flow import Flow, Handshake, expect
-from minitls.record.protection12 import lengths, opening12, sealing12
+from minitls.record.protection12 import opening12, sealing12
 from minitls.wire.messages import Finished
 from minitls.wire.messages12 import ChangeCipherSpec
 from minitls.wire.numbers import SignatureScheme, name_of

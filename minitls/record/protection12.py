@@ -33,13 +33,6 @@ CBC_LIMIT = 2**32
 """Records under one CBC key: far from the 2^64 blocks among which two are likely to be equal."""
 
 
-def lengths(cipher: AEAD | CBC) -> tuple[int, int, int]:
-    """What a cipher takes from the key block: bytes of MAC key, key and IV (RFC 5246 section 6.3)."""
-    if isinstance(cipher, CBC):
-        return cipher.mac_length, cipher.key_length, 0
-    return 0, cipher.key_length, 12 if cipher.name.startswith("ChaCha20") else 4
-
-
 class _Direction:
     """One direction's keys and sequence number.  ``name``: what an observer is told."""
 

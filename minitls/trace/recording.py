@@ -70,14 +70,16 @@ class Recording:
     """An observer that keeps everything; ``also`` is told each thing as it happens.
 
     ``data``: the application's bytes, if it puts them here: (client's?, bytes).  ``secrets``: fingerprints by key log label, if
-    :meth:`note_secret` is the key log; the secrets themselves are not kept.
+    :meth:`note_secret` is the key log; the secrets themselves are kept, in ``key_log``, if ``keep_secrets`` says so.
     """
 
     role: Role
     also: Callable[[Entry], None] | None = None
+    keep_secrets: bool = False
     timeline: list[Entry] = field(default_factory=list)
     data: list[tuple[bool, bytes]] = field(default_factory=list)
     secrets: dict[str, tuple[int, str]] = field(default_factory=dict)
+    key_log: list[str] = field(default_factory=list, repr=False)
 
     def __call__(self, entry: Entry) -> None:
         self.timeline.append(entry)
@@ -85,10 +87,15 @@ class Recording:
             self.also(entry)
 
     def note_secret(self, line: str) -> None:
-        """A line of the key log: its label, the secret's length in bytes and the beginning of its SHA-256 are kept."""
+        """A line of the key log: its label, the secret's length in bytes and the beginning of its SHA-256 are kept.
+
+        The whole line is, too, with ``keep_secrets``.
+        """
         label, _, secret = line.split(" ")
         value = bytes.fromhex(secret)
         self.secrets[label] = len(value), hashlib.sha256(value).hexdigest()[:8]
+        if self.keep_secrets:
+            self.key_log.append(line)
 
     @property
     def started(self) -> float:
@@ -97,7 +104,7 @@ class Recording:
 
     def forget(self) -> None:
         """Begin anew, with another connection."""
-        for kept in (self.timeline, self.data, self.secrets):
+        for kept in (self.timeline, self.data, self.secrets, self.key_log):
             kept.clear()
 
     def by_client(self, entry: Directed) -> bool:

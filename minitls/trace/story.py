@@ -258,7 +258,7 @@ def finished(story: Story) -> Iterator[Step]:
 
 
 def session_keys(story: Story) -> Iterator[Step]:
-    installed = [entry for entry in story.seen.all(KeyInstalled) if protection(entry.key) == "application"]
+    installed = [entry for entry in story.seen.all(KeyInstalled) if entry.key.endswith("_TRAFFIC_SECRET_0")]
     if installed:
         facts = story.secrets("CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0")
         facts = facts or [(direction(story.seen.by_client(entry)), f"from {entry.key}") for entry in installed]

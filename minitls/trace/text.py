@@ -9,11 +9,13 @@ what a meaning looks like.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Chosen, DataSeen, KeyInstalled, MessageSeen
 from minitls.trace.cards import cards
+from minitls.trace.fields import Field, dissect
+from minitls.trace.keys import Derivation, KeySchedule, in_words, name_of_secret, values
 from minitls.trace.recording import Entry, Role, TcpClosed, TcpOpened, WireSeen
 from minitls.trace.values import count, details, name_of_message, safe
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
@@ -28,6 +30,7 @@ class Span(NamedTuple):
 
 
 Line: TypeAlias = list[Span]
+Form: TypeAlias = Literal["messages", "wire", "keys"]
 Protection: TypeAlias = Literal["tcp", "clear", "early", "handshake", "application"]
 
 
@@ -49,6 +52,9 @@ NAMES = 24
 SERVER_DETAILS = 16
 """Columns: the clock's width, that of the names in a message's details, and by how much the server's details are moved right."""
 
+HEX_ROW, HEX_SHOWN = 8, 64
+"""Bytes of a field on one line, and in all."""
+
 _BRACKETS = {"clear": "{}", "early": "({})", "handshake": "{{{}}}", "application": "[{}]"}
 
 
@@ -62,10 +68,27 @@ def protection(key: str) -> Protection:
 
 
 class TextTrace:
-    """An observer that draws.  ``write`` gets each line as it comes; ``width``: columns in all, at least 72."""
+    """An observer that draws.  ``write`` gets each line as it comes; ``width``: columns in all, at least 72.
 
-    def __init__(self, role: Role, write: Callable[[Line], None], *, width: int = 100, glyphs: Glyphs = UNICODE) -> None:
-        self._role = role
+    ``form``: "wire" has every field of each message, with its bytes; "keys" the key schedule instead of what messages carry.
+    ``key_log``: lines of a key log, which may grow; then "keys" SHOWS SECRETS.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        write: Callable[[Line], None],
+        *,
+        width: int = 100,
+        glyphs: Glyphs = UNICODE,
+        form: Form = "messages",
+        key_log: Sequence[str] | None = None,
+    ) -> None:
+        self._role: Role = role
+        self._form = form
+        self._key_log = key_log
+        self._schedule = KeySchedule(role)
+        self._server_random = b""
         self._write = write
         self._width = max(width, 72)
         self._glyphs = glyphs
@@ -82,10 +105,16 @@ class TextTrace:
                 self._write(line)
         for line in self._lines(entry):
             self._write(line)
+        for step in self._schedule(entry):
+            if self._form == "keys":
+                for line in self._derived(step):
+                    self._write(line)
 
     def _heading(self) -> Iterator[Line]:
         left, right = ("client (we)", "server") if self._role == "client" else ("client", "server (we)")
         yield [Span(" " * CLOCK), Span(left, "name"), Span(right.rjust(self._width - CLOCK - len(left)), "name")]
+        if self._shows_secrets:
+            yield [Span(" " * CLOCK), Span("SECRETS ARE SHOWN: who sees this can read the connection", "alert")]
         keys = [Span("(early)  ", "early"), Span("{handshake}  ", "handshake"), Span("[application] keys", "application")]
         yield [Span(" " * CLOCK), Span("in the clear  ", "clear"), *keys]
 
@@ -113,6 +142,8 @@ class TextTrace:
         elif isinstance(entry, KeyInstalled):
             who = self._role if entry.sent else ("server" if self._role == "client" else "client")
             yield from self._note(entry.at, f"the {who} now writes under {entry.key} ({entry.cipher_suite})")
+            if self._shows_secrets:
+                yield from self._secret(entry)
         elif isinstance(entry, Chosen):
             yield from self._note(entry.at, f"chosen {entry.what}: {safe(entry.value)}, {safe(entry.why)}")
         elif isinstance(entry, ChainVerified):
@@ -129,18 +160,65 @@ class TextTrace:
         message = entry.message
         yield self._arrow(entry.at, entry.sent, name_of_message(message), protection(entry.key))
         yield from self._detail(entry.sent, "", self._under(len(message.raw), entry.key))
-        for name, value in details(message):
-            yield from self._detail(entry.sent, name, value)
         if isinstance(message, ServerHello):
             self._is_tls13 = ExtensionType.supported_versions in message.extensions
-        if isinstance(message, (Certificate, Certificate12)):
+            self._server_random = message.random
+        if self._form == "wire":
+            yield from self._fields(message.raw, dissect(message, self._schedule.suite))
+        elif self._form == "messages":
+            for name, value in details(message):
+                yield from self._detail(entry.sent, name, value)
+        if self._form == "messages" and isinstance(message, (Certificate, Certificate12)):
             for number, found in enumerate(cards(message.chain), 1):
                 yield from self._detail(entry.sent, f"  {number}", f"{found.title}, key {found.key}, {found.validity(entry.at)}")
         if isinstance(message, ClientHello):
             self._hello = message
         elif isinstance(message, (ServerHello, HelloRetryRequest)) and self._hello is not None and self._role == "client":
-            for why in reasons(self._hello, message):
+            for why in reasons(self._hello, message) if self._form != "keys" else ():
                 yield from self._note(entry.at, why)
+
+    def _fields(self, raw: bytes, field: Field, depth: int = 0) -> Iterator[Line]:
+        """Offset, bytes, name, value and section of each part; bytes that do not fit go on below."""
+        for part in field.parts:
+            data = raw[part.start : part.stop] if not part.parts else b""
+            rows = [data[at : at + HEX_ROW].hex(" ") for at in range(0, min(len(data), HEX_SHOWN), HEX_ROW)] or [""]
+            name = f"{'  ' * depth}{part.name}".ljust(NAMES - 1) + " "
+            column = 10 + HEX_ROW * 3 + len(name)
+            words = textwrap.wrap(part.value, max(self._width - column, 16), break_on_hyphens=False) or [""]
+            room = self._width - column - len(words[-1]) - len(part.section)
+            if room < 1 or len(words) > 1:
+                words, room = [*words, ""], self._width - column - len(part.section)
+            left = [Span(f"  {part.start:06x}  ", "time"), Span(f"{rows[0]:<{HEX_ROW * 3}}", "dim"), Span(name, "field")]
+            section = Span(" " * room + part.section, "dim")
+            yield [*left, Span(words[0]), *([section] if len(words) == 1 else [])]
+            for number, each in enumerate(words[1:], 2):
+                yield [Span(" " * column), Span(each), *([section] if number == len(words) else [])]
+            for row in rows[1:]:
+                yield [Span(" " * 10), Span(row, "dim")]
+            if len(data) > HEX_SHOWN:
+                yield [Span(" " * 10), Span(f"and {count(len(data) - HEX_SHOWN, 'byte')} more", "dim")]
+            yield from self._fields(raw, part, depth + 1)
+
+    @property
+    def _shows_secrets(self) -> bool:
+        return self._form == "keys" and self._key_log is not None
+
+    def _derived(self, step: Derivation) -> Iterator[Line]:
+        """A secret, where it comes from, and over which messages."""
+        style = protection(step.key_log) if step.key_log else "name"
+        yield [self._clock(step.at), Span(f"{self._glyphs.dot} {step.name}", style), Span(f"  {in_words(step)}", "dim")]
+        lines = [f"= {step.formula}"]
+        if step.over:
+            lines += [f"over {', '.join(step.over)}", f"whose hash is {step.digest}"]
+        for line in lines:
+            for piece in textwrap.wrap(line, self._width - CLOCK - 4, break_on_hyphens=False, subsequent_indent="  "):
+                yield [Span(" " * (CLOCK + 4)), Span(piece, "field" if line is lines[0] else "dim")]
+
+    def _secret(self, entry: KeyInstalled) -> Iterator[Line]:
+        shown = values(self._key_log or (), entry.cipher_suite, self._server_random).get(name_of_secret(entry.key), ())
+        for what, value in shown:
+            for piece in textwrap.wrap(f"{what:<7}{value}", self._width - CLOCK - 4, subsequent_indent=" " * 7):
+                yield [Span(" " * (CLOCK + 4)), Span(piece, "alert")]
 
     def _under(self, size: int, key: str) -> str:
         return f"{count(size, 'byte')}, {f'under {key}' if key else 'in the clear'}"
@@ -203,10 +281,10 @@ def _place(code: int, offered: tuple[int, ...]) -> str:
     return f"{'our first choice' if place == 1 else f'the {place}{ending}'} of {len(ours)} offered"
 
 
-def draw(role: Role, timeline: list[Entry], *, width: int = 100, glyphs: Glyphs = UNICODE) -> list[Line]:
-    """The figure of a run that is over."""
+def draw(role: Role, timeline: list[Entry], **how: Any) -> list[Line]:
+    """The figure of a run that is over; ``how``: as for :class:`TextTrace`."""
     lines: list[Line] = []
-    trace = TextTrace(role, lines.append, width=width, glyphs=glyphs)
+    trace = TextTrace(role, lines.append, **how)
     for entry in timeline:
         trace(entry)
     return lines

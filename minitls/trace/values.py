@@ -31,6 +31,7 @@ from minitls.wire.messages12 import (
     ServerKeyExchange,
 )
 from minitls.wire.numbers import (
+    CertificateCompressionAlgorithm,
     CertificateType,
     CipherSuite,
     ExtensionType,
@@ -141,7 +142,7 @@ def _tickets(body: Any) -> str:
     return f"{body.new_session_count} wanted after a full handshake, {body.resumption_count} after a resumed one"
 
 
-_REGISTRIES: Mapping[int, type[IntEnum]] = {
+REGISTRIES: Mapping[int, type[IntEnum]] = {
     ExtensionType.supported_versions: ProtocolVersion,
     ExtensionType.supported_groups: NamedGroup,
     ExtensionType.signature_algorithms: SignatureScheme,
@@ -150,6 +151,7 @@ _REGISTRIES: Mapping[int, type[IntEnum]] = {
     ExtensionType.client_certificate_type: CertificateType,
     ExtensionType.server_certificate_type: CertificateType,
     ExtensionType.delegated_credential: SignatureScheme,
+    ExtensionType.compress_certificate: CertificateCompressionAlgorithm,
 }
 """Extensions that hold one code point or a list of them."""
 
@@ -188,8 +190,8 @@ def extension_value(kind: int, body: Any) -> str:
         return _MARKS.get(kind, "")
     if kind in _IN_WORDS:
         return _IN_WORDS[kind](body)
-    if kind in _REGISTRIES:
-        return _names(_REGISTRIES[kind], (body,) if isinstance(body, int) else body)
+    if kind in REGISTRIES:
+        return _names(REGISTRIES[kind], (body,) if isinstance(body, int) else body)
     if isinstance(body, bytes):
         return short(body)
     if isinstance(body, int):
@@ -300,5 +302,5 @@ def _plain_extension(kind: int, body: Any) -> dict[str, Any]:
     elif kind == ExtensionType.key_share and isinstance(body, int):
         entry["value"] = _code(NamedGroup, body)
     else:
-        entry["value"] = plain(body, _REGISTRIES.get(kind))
+        entry["value"] = plain(body, REGISTRIES.get(kind))
     return entry

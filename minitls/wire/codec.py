@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, ClassVar, Generic, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast, dataclass_transform
 
 from minitls.data import dataclass, field, fields
 from minitls.errors import Alert, DecodeError, PeerMisbehaved
@@ -19,10 +19,20 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Structure")
 
 
+Shape: TypeAlias = tuple[str, int, int, Any]
+"""What a codec's bytes look like, for who shows them field by field (:mod:`minitls.trace.fields`); codecs never ask for it.
+
+The kind: "uint", "opaque", "rest", "nothing", "vector", "extensions" or "structure".  Bytes of a number, or of an opaque of one
+length.
+Bytes of the length in front of what has any.  A vector's item, an extension block's bodies by type, or a structure's class.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Codec(Generic[T]):
     read: Callable[[bytes, int, int], tuple[T, int]]
     write: Callable[[T, bytearray], None]
+    shape: Shape
 
 
 def _uint(bits: int) -> Codec[int]:
@@ -38,7 +48,7 @@ def _uint(bits: int) -> Codec[int]:
     def write(value: int, out: bytearray) -> None:
         out += value.to_bytes(size, "big")
 
-    return Codec(read, write)
+    return Codec(read, write, ("uint", size, 0, None))
 
 
 uint8, uint16, uint24, uint32, uint64 = _uint(8), _uint(16), _uint(24), _uint(32), _uint(64)
@@ -52,7 +62,7 @@ def _write_rest(value: bytes, out: bytearray) -> None:
     out += value
 
 
-rest: Codec[bytes] = Codec(_read_rest, _write_rest)
+rest: Codec[bytes] = Codec(_read_rest, _write_rest, ("rest", 0, 0, None))
 """All bytes up to the end of what contains it: Finished, padding."""
 
 
@@ -64,7 +74,7 @@ def _write_nothing(value: None, out: bytearray) -> None:
     pass
 
 
-nothing: Codec[None] = Codec(_read_nothing, _write_nothing)
+nothing: Codec[None] = Codec(_read_nothing, _write_nothing, ("nothing", 0, 0, None))
 """``struct {}``: an extension whose presence says it all."""
 
 
@@ -80,7 +90,7 @@ def _fixed(length: int) -> Codec[bytes]:
             raise ValueError(f"opaque[{length}] cannot hold {len(value)} bytes")
         out += value
 
-    return Codec(read, write)
+    return Codec(read, write, ("opaque", length, 0, None))
 
 
 def _span(kind: str, floor: int, ceiling: int) -> Callable[[bytes, int, int], tuple[int, int]]:
@@ -118,7 +128,7 @@ def opaque(floor: int, ceiling: int | None = None) -> Codec[bytes]:
         out += len(value).to_bytes(size, "big")
         out += value
 
-    return Codec(read, write)
+    return Codec(read, write, ("opaque", 0, size, None))
 
 
 @cache
@@ -152,7 +162,7 @@ def vector(item: Codec[T], floor: int, ceiling: int) -> Codec[tuple[T, ...]]:
             raise ValueError(f"vector<{floor}..{ceiling}> cannot hold {length} bytes")
         out[at : at + size] = length.to_bytes(size, "big")
 
-    return Codec(read, write)
+    return Codec(read, write, ("vector", 0, size, item))
 
 
 def _uint16_vector(floor: int, ceiling: int) -> Codec[tuple[int, ...]]:
@@ -169,7 +179,7 @@ def _uint16_vector(floor: int, ceiling: int) -> Codec[tuple[int, ...]]:
     def write(value: tuple[int, ...], out: bytearray) -> None:
         write_body(_uint16s(len(value)).pack(*value), out)
 
-    return Codec(read, write)
+    return Codec(read, write, ("vector", 0, body.shape[2], uint16))
 
 
 class Extensions(dict[int, Any]):
@@ -255,7 +265,7 @@ def extensions(
             out[here + 2 : here + 4] = (len(out) - here - 4).to_bytes(2, "big")
         out[at : at + 2] = (len(out) - at - 2).to_bytes(2, "big")
 
-    return Codec(read, write)
+    return Codec(read, write, ("extensions", 0, 2, table))
 
 
 def wire(codec: Codec[T]) -> T:
@@ -293,7 +303,7 @@ def structure(cls: type[S]) -> type[S]:
         for name, write_field in writes:
             write_field(getattr(value, name), out)
 
-    made.codec = Codec(read, write)
+    made.codec = Codec(read, write, ("structure", 0, 0, made))
     return made
 
 

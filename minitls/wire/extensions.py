@@ -127,46 +127,81 @@ CH, SH, EE = HandshakeType.client_hello, HandshakeType.server_hello, HandshakeTy
 CT, CR, NST = HandshakeType.certificate, HandshakeType.certificate_request, HandshakeType.new_session_ticket
 
 EXTENSIONS: Mapping[int, Mapping[HandshakeType | str, Codec[Any]]] = {
-    X.server_name: {CH: vector(ServerName.codec, 1, 2**16 - 1), EE: nothing, CR: rest, SH: nothing},  # RFC 6066 3, 9261
-    X.max_fragment_length: {CH: uint8, EE: uint8, SH: uint8},  # RFC 6066 4
+    X.server_name: {CH: vector(ServerName.codec, 1, 2**16 - 1), EE: nothing, CR: rest, SH: nothing},
+    X.max_fragment_length: {CH: uint8, EE: uint8, SH: uint8},
     X.status_request: {CH: CertificateStatusRequest.codec, CR: rest, CT: CertificateStatus.codec, SH: nothing},
-    X.supported_groups: {CH: _GROUPS, EE: _GROUPS},  # RFC 8446 4.2.7
-    X.ec_point_formats: {CH: _POINT_FORMATS, SH: _POINT_FORMATS},  # RFC 8422 5.1.2
-    X.signature_algorithms: {CH: _SCHEMES, CR: _SCHEMES},  # RFC 8446 4.2.3
-    X.use_srtp: {CH: rest, EE: rest, SH: rest},  # RFC 5764
-    X.heartbeat: {CH: uint8, EE: uint8, SH: uint8},  # RFC 6520
+    X.supported_groups: {CH: _GROUPS, EE: _GROUPS},
+    X.ec_point_formats: {CH: _POINT_FORMATS, SH: _POINT_FORMATS},
+    X.signature_algorithms: {CH: _SCHEMES, CR: _SCHEMES},
+    X.use_srtp: {CH: rest, EE: rest, SH: rest},
+    X.heartbeat: {CH: uint8, EE: uint8, SH: uint8},
     X.application_layer_protocol_negotiation: {
         CH: _PROTOCOL_NAMES,
         EE: _PROTOCOL_NAMES,
         SH: _PROTOCOL_NAMES,
-    },  # RFC 7301
-    X.signed_certificate_timestamp: {CH: nothing, CR: nothing, CT: _TIMESTAMPS, SH: _TIMESTAMPS},  # RFC 6962
-    X.client_certificate_type: {CH: _CERTIFICATE_TYPES, EE: uint8, SH: uint8},  # RFC 7250
-    X.server_certificate_type: {CH: _CERTIFICATE_TYPES, EE: uint8, SH: uint8},  # RFC 7250
-    X.padding: {CH: rest},  # RFC 7685
-    X.encrypt_then_mac: {CH: nothing, SH: nothing},  # RFC 7366
-    X.extended_master_secret: {CH: nothing, SH: nothing},  # RFC 7627
-    X.compress_certificate: {CH: _COMPRESSIONS, CR: _COMPRESSIONS},  # RFC 8879
-    X.record_size_limit: {CH: uint16, EE: uint16, SH: uint16},  # RFC 8449
-    X.delegated_credential: {CH: _SCHEMES, CR: _SCHEMES, CT: DelegatedCredential.codec},  # RFC 9345 4.1
-    X.session_ticket: {CH: rest, SH: nothing},  # RFC 5077
-    X.pre_shared_key: {CH: OfferedPsks.codec, SH: uint16},  # RFC 8446 4.2.11
-    X.early_data: {CH: nothing, EE: nothing, NST: uint32},  # RFC 8446 4.2.10
-    X.ticket_request: {CH: TicketRequest.codec, EE: uint8},  # RFC 9149
-    X.supported_versions: {CH: vector(uint16, 2, 254), SH: uint16, HRR: uint16},  # RFC 8446 4.2.1
-    X.cookie: {CH: opaque(1, 2**16 - 1), HRR: opaque(1, 2**16 - 1)},  # RFC 8446 4.2.2
-    X.psk_key_exchange_modes: {CH: vector(uint8, 1, 255)},  # RFC 8446 4.2.9
-    X.certificate_authorities: {CH: _AUTHORITIES, CR: _AUTHORITIES},  # RFC 8446 4.2.4
-    X.oid_filters: {CR: vector(OIDFilter.codec, 0, 2**16 - 1)},  # RFC 8446 4.2.5
-    X.post_handshake_auth: {CH: nothing},  # RFC 8446 4.2.6
-    X.signature_algorithms_cert: {CH: _SCHEMES, CR: _SCHEMES},  # RFC 8446 4.2.3
+    },
+    X.signed_certificate_timestamp: {CH: nothing, CR: nothing, CT: _TIMESTAMPS, SH: _TIMESTAMPS},
+    X.client_certificate_type: {CH: _CERTIFICATE_TYPES, EE: uint8, SH: uint8},
+    X.server_certificate_type: {CH: _CERTIFICATE_TYPES, EE: uint8, SH: uint8},
+    X.padding: {CH: rest},
+    X.encrypt_then_mac: {CH: nothing, SH: nothing},
+    X.extended_master_secret: {CH: nothing, SH: nothing},
+    X.compress_certificate: {CH: _COMPRESSIONS, CR: _COMPRESSIONS},
+    X.record_size_limit: {CH: uint16, EE: uint16, SH: uint16},
+    X.delegated_credential: {CH: _SCHEMES, CR: _SCHEMES, CT: DelegatedCredential.codec},
+    X.session_ticket: {CH: rest, SH: nothing},
+    X.pre_shared_key: {CH: OfferedPsks.codec, SH: uint16},
+    X.early_data: {CH: nothing, EE: nothing, NST: uint32},
+    X.ticket_request: {CH: TicketRequest.codec, EE: uint8},
+    X.supported_versions: {CH: vector(uint16, 2, 254), SH: uint16, HRR: uint16},
+    X.cookie: {CH: opaque(1, 2**16 - 1), HRR: opaque(1, 2**16 - 1)},
+    X.psk_key_exchange_modes: {CH: vector(uint8, 1, 255)},
+    X.certificate_authorities: {CH: _AUTHORITIES, CR: _AUTHORITIES},
+    X.oid_filters: {CR: vector(OIDFilter.codec, 0, 2**16 - 1)},
+    X.post_handshake_auth: {CH: nothing},
+    X.signature_algorithms_cert: {CH: _SCHEMES, CR: _SCHEMES},
     X.key_share: {
         CH: vector(KeyShareEntry.codec, 0, 2**16 - 1),
         SH: KeyShareEntry.codec,
         HRR: uint16,
-    },  # RFC 8446 4.2.8
-    X.renegotiation_info: {CH: opaque(0, 255), SH: opaque(0, 255)},  # RFC 5746 3.2
+    },
+    X.renegotiation_info: {CH: opaque(0, 255), SH: opaque(0, 255)},
 }
+
+SECTIONS: Mapping[int, str] = {
+    X.server_name: "RFC 6066 3",
+    X.max_fragment_length: "RFC 6066 4",
+    X.status_request: "RFC 6066 8",
+    X.supported_groups: "RFC 8446 4.2.7",
+    X.ec_point_formats: "RFC 8422 5.1.2",
+    X.signature_algorithms: "RFC 8446 4.2.3",
+    X.use_srtp: "RFC 5764 4.1",
+    X.heartbeat: "RFC 6520 2",
+    X.application_layer_protocol_negotiation: "RFC 7301 3.1",
+    X.signed_certificate_timestamp: "RFC 6962 3.3.1",
+    X.client_certificate_type: "RFC 7250 3",
+    X.server_certificate_type: "RFC 7250 3",
+    X.padding: "RFC 7685 3",
+    X.encrypt_then_mac: "RFC 7366 2",
+    X.extended_master_secret: "RFC 7627 5.1",
+    X.compress_certificate: "RFC 8879 3",
+    X.record_size_limit: "RFC 8449 4",
+    X.delegated_credential: "RFC 9345 4.1",
+    X.session_ticket: "RFC 5077 3.2",
+    X.pre_shared_key: "RFC 8446 4.2.11",
+    X.early_data: "RFC 8446 4.2.10",
+    X.supported_versions: "RFC 8446 4.2.1",
+    X.cookie: "RFC 8446 4.2.2",
+    X.psk_key_exchange_modes: "RFC 8446 4.2.9",
+    X.certificate_authorities: "RFC 8446 4.2.4",
+    X.oid_filters: "RFC 8446 4.2.5",
+    X.post_handshake_auth: "RFC 8446 4.2.6",
+    X.signature_algorithms_cert: "RFC 8446 4.2.3",
+    X.key_share: "RFC 8446 4.2.8",
+    X.ticket_request: "RFC 9149 3",
+    X.renegotiation_info: "RFC 5746 3.2",
+}
+"""Where each is defined."""
 
 
 def extensions_of(message: HandshakeType | str, *, optional: bool = False) -> Codec[Extensions]:

@@ -113,6 +113,27 @@ class ServerDHParams(Structure):
     dh_Ys: bytes = wire(opaque(1, 2**16 - 1))
 
 
+@structure
+class ClientECDHPublic(Structure):
+    """RFC 8422 section 5.7."""
+
+    ecdh_Yc: bytes = wire(opaque(1, 2**8 - 1))
+
+
+@structure
+class ClientDHPublic(Structure):
+    """RFC 5246 section 7.4.7.2."""
+
+    dh_Yc: bytes = wire(opaque(1, 2**16 - 1))
+
+
+@structure
+class EncryptedPreMasterSecret(Structure):
+    """RFC 5246 section 7.4.7.1."""
+
+    pre_master_secret: bytes = wire(opaque(0, 2**16 - 1))
+
+
 MESSAGES_12: Mapping[int, type[Message]] = {
     kind.msg_type: kind
     for kind in (

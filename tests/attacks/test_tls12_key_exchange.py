@@ -25,15 +25,18 @@ from minitls import (
 from minitls.crypto.ffdh import FieldKey
 from minitls.crypto.groups import GROUPS, FiniteField
 from minitls.crypto.suites12 import SUITES_12
-from minitls.handshake.exchange12 import ClientDHPublic, ClientECDHPublic, EncryptedPreMasterSecret, StaticRsa
+from minitls.handshake.exchange12 import StaticRsa
 from minitls.observe import MessageSeen
 from minitls.wire.codec import serialize
 from minitls.wire.hello import ClientHello, ServerHello
 from minitls.wire.messages import CertificateVerify, Finished
 from minitls.wire.messages12 import (
     Certificate12,
+    ClientDHPublic,
+    ClientECDHPublic,
     ClientKeyExchange,
     DigitallySigned,
+    EncryptedPreMasterSecret,
     ServerDHParams,
     ServerECDHParams,
     ServerKeyExchange,

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC as CBCMode
 
 from minitls import Alert, ClientConnection, Misuse, PeerMisbehaved, Policy, ServerConnection
-from minitls.crypto.suites12 import CBC, SUITES_12, Suite12
+from minitls.crypto.suites12 import CBC, SUITES_12, Suite12, lengths
 from minitls.events import PeerClosed
 from minitls.record.protection import MAX_PLAINTEXT
-from minitls.record.protection12 import Opening12, Sealing12, lengths, opening12, sealing12
+from minitls.record.protection12 import Opening12, Sealing12, opening12, sealing12
 from minitls.testing import exchange, memory_pair
 from tests.conftest import Pki
 
