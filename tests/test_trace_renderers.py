@@ -19,8 +19,9 @@ from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys
 from minitls.testing import exchange, memory_pair
 from minitls.trace.cards import card, cards
-from minitls.trace.json import SCHEMA, certificate, connection, document, dump
+from minitls.trace.json import SCHEMA, certificate, document, dump
 from minitls.trace.recording import Recording, TcpClosed, TcpOpened, WireSeen, records
+from minitls.trace.run import connection
 from minitls.trace.steps import Step
 from minitls.trace.story import on_the_way, tell
 from minitls.trace.text import ASCII, as_text, draw, protection

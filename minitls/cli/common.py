@@ -35,6 +35,9 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 """Exit statuses, curl's numbers where curl has one, and 128 + the signal where a shell would say so."""
 
+FORMS = ("messages", "wire", "keys")
+TRACE = "--trace=messages"
+
 DEFAULT_TIMEOUT = 30.0
 HTTPS = 443
 STARTTLS = {"smtp": 25, "imap": 143, "pop3": 110, "ftp": 21, "ldap": 389, "xmpp": 5222, "postgres": 5432, "mysql": 3306}
@@ -67,6 +70,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kw)
         self.register("action", "parsers", Subcommands)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """``--trace`` may be followed by what is no form of it: only ``--trace=wire`` says which."""
+        return super().parse_known_args([TRACE if each == "--trace" else each for each in args], namespace)
+
     def error(self, message: str) -> NoReturn:
         raise CommandError(USAGE, message, self._guess(message) or f"see {self.prog} --help")
 
@@ -97,10 +104,47 @@ def did_you_mean(wrong: str, known: Sequence[str]) -> str:
 # options ----------------------------------------------------------------------------------------------------------------
 
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
+class PrintSchema(argparse.Action):
+    """``--json-schema``, like ``--help``."""
+
+    def __call__(self, *_: Any) -> NoReturn:
+        from minitls.trace.json import schema
+
+        print(schema(), end="")
+        raise SystemExit(DONE)
+
+
+def add_form_options(parser: argparse.ArgumentParser, *, each: bool = False) -> argparse._ArgumentGroup:
+    """How a run is shown.  ``each``: there are many, and each gets a file of its own."""
+    more = "; FILE is numbered for each connection: run.{0} becomes run-1.{0}, run-2.{0}, or write %%d where the number goes"
     group = parser.add_argument_group("what is shown")
-    group.add_argument("--trace", action="store_true", help="the handshake message by message, as the RFC draws it")
+    group.add_argument(
+        "--trace",
+        metavar="FORM",
+        choices=FORMS,
+        help="--trace: the handshake message by message, as the RFC draws it; --trace=wire: with every field and its bytes; "
+        "--trace=keys: the key schedule as it unfolds",
+    )
+    group.add_argument(
+        "--html", metavar="FILE", help=f"a page of its own: messages, fields, bytes, keys{more.format('html') if each else ''}"
+    )
+    group.add_argument(
+        "--pcapng",
+        metavar="FILE",
+        help="a capture that Wireshark opens decrypted; IT HOLDS THE SECRETS (only you may read it)"
+        + (more.format("pcapng") if each else ""),
+    )
     group.add_argument("--json", action="store_true", help='everything, for programs (schema "minitls/1")')
+    group.add_argument("--json-schema", action=PrintSchema, nargs=0, help="print that schema, and do nothing else")
+    group.add_argument(
+        "--secrets", action="store_true", help="SHOW SECRETS in --trace=keys and --html, and keep them in --save-run"
+    )
+    return group
+
+
+def add_output_options(parser: argparse.ArgumentParser, *, each: bool = False) -> None:
+    group = add_form_options(parser, each=each)
+    group.add_argument("--save-run", metavar="FILE", help=f"keep the run for `minitls show`{'; numbered, too' if each else ''}")
     group.add_argument("--key-log", metavar="FILE", help="append the secrets for Wireshark; also: SSLKEYLOGFILE=FILE")
 
 

@@ -25,6 +25,7 @@ from minitls.cli.common import (
     add_starttls_option,
     client_config,
 )
+from minitls.cli.outputs import check_outputs, key_logs, recording_for, write_outputs
 
 if TYPE_CHECKING:
     from minitls.certificates.ocsp import Staple
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from minitls.cli.sessions import Cost, EarlyData, KeptSessions
     from minitls.config import ClientConfig
     from minitls.info import ConnectionInfo
+    from minitls.trace.run import Run
     from minitls.trace.steps import Fact
 
 FAREWELL = 1.0
@@ -45,6 +47,9 @@ examples:
   minitls connect example.com                      the summary, then the handshake step by step
   minitls connect example.com --summary            the summary alone
   minitls connect example.com --trace              each message, with what it carried
+  minitls connect example.com --trace=keys         which secret is made of what, and when it is used
+  minitls connect example.com --html run.html      a page with all of it, down to the single byte
+  minitls connect example.com --pcapng run.pcapng  Wireshark opens it decrypted
   minitls connect example.com --json               everything, for programs
   minitls connect localhost:8443 --ca ca.pem       a server of your own
   minitls connect mail.example.com --starttls smtp a mail server, on its port 25
@@ -81,6 +86,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.interactive and args.json:
         raise CommandError(USAGE, "--json and -i both want stdout")
+    check_outputs(args)
     return asyncio.run(connect(args))
 
 
@@ -92,6 +98,13 @@ class Visit:
     cost: Cost | None
     early_data: EarlyData | None
     failure: Exception | None
+
+    @property
+    def run(self) -> Run:
+        from minitls.trace.run import Run
+
+        target = {"host": self.session.target.host, "port": self.session.target.port}
+        return Run.of(self.session.recording, self.session.info, target=target, error=self.failure)
 
 
 async def connect(args: argparse.Namespace) -> int:
@@ -109,6 +122,7 @@ async def connect(args: argparse.Namespace) -> int:
         last = await visit(args, to, screen, kept, early_data=early_data, first=first)
     else:
         last, first = first, None
+    write_outputs(args, [each.run for each in (first, last) if each is not None])
     if args.json:
         _print_json(last, first)
     elif last.failure is not None:
@@ -139,15 +153,12 @@ async def visit(
     from minitls.cli.net import Session, dial
     from minitls.cli.reach import route, server_name
     from minitls.cli.sessions import Cost, early_data_outcome
-    from minitls.trace.recording import Recording
-    from minitls.trace.text import TextTrace
 
-    trace = TextTrace("client", screen.line, width=screen.width, glyphs=screen.glyphs) if args.trace and not args.json else None
-    if trace is not None and args.resume:
+    session = Session(to, recording_for(args, "client", None if args.json else screen), route(args))
+    if session.recording.also is not None and args.resume:
         screen.text("the second connection" if report else "the first connection")
-    session = Session(to, Recording("client", trace), route(args))
     alpn = ("h2", "http/1.1") if to.port == HTTPS and not (args.interactive or args.starttls) else ()
-    config = client_config(args, session.recording, kept, alpn=alpn, staples=True)
+    config = client_config(args, session.recording, kept, alpn=alpn, also_log=key_logs(session.recording), staples=True)
     if args.resume and not args.insecure:
         _ = (config.trust or TrustStore.system()).anchors  # read before the clock runs: no server saves us that
     cost, early, failure = None, None, None
@@ -366,12 +377,10 @@ async def _talk(session: Session) -> None:
 
 def _print_json(last: Visit, first: Visit | None) -> None:
     """The document of the connection; with --resume that of the one before it as its ``first``."""
-    from minitls.trace.json import document, dump
+    from minitls.trace.json import document_of, dump
 
     def told(visit: Visit) -> dict[str, Any]:
-        session, early = visit.session, visit.early_data
-        target = {"host": session.target.host, "port": session.target.port}
-        found = document(session.recording, session.info, target=target, error=visit.failure)
+        early, found = visit.early_data, document_of(visit.run)
         cost = None if visit.cost is None else {"bytes_sent": visit.cost.sent, "bytes_received": visit.cost.received}
         return found | {"handshake": cost, "early_data": None if early is None else dataclasses.asdict(early)}
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minitls.cli.common import DONE, USAGE, CommandError, add_output_options, add_policy_options, key_log, policy
+from minitls.cli.outputs import check_outputs, recording_for, show_trace, write_outputs
 
 if TYPE_CHECKING:
     from minitls.cli.reach import Target
@@ -48,6 +49,7 @@ EXAMPLES = """\
 examples:
   minitls demo                             the story, step by step
   minitls demo --trace                     the same as the RFC draws it
+  minitls demo --html run.html             and as a page, down to the single byte
   minitls demo --groups x25519             without post-quantum cryptography
   minitls demo --sigalgs mldsa65           with post-quantum certificates, too
   minitls demo --resume                    the same two once more: a ticket instead of certificates
@@ -76,9 +78,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from minitls.trace.recording import Recording
+    from minitls.trace.run import Run
 
-    client, server = Recording("client"), Recording("server")
+    check_outputs(args)
+    client, server = recording_for(args, "client"), Recording("server")
     played = asyncio.run(play(args, client, server))
+    write_outputs(args, [Run.of(client, played.infos[0], target={"host": SITE})], other=server)
     if args.json:
         from minitls.trace.json import SCHEMA, document, dump
 
@@ -89,10 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
     screen = screen_for(sys.stdout)
     if args.trace:
-        from minitls.trace.text import draw
-
-        for line in draw("client", client.timeline, width=screen.width, glyphs=screen.glyphs):
-            screen.line(line)
+        show_trace(args, client, screen)
     else:
         show(screen, client, server, played)
     return DONE

@@ -23,9 +23,11 @@ from minitls.cli.common import (
     add_output_options,
     add_policy_options,
     client_config,
+    key_log,
     lower,
 )
 from minitls.cli.download import Sink
+from minitls.cli.outputs import check_outputs, key_logs, recording_for, write_outputs
 from minitls.cli.reach import Target, at
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(USAGE, "--early-data needs a session", "add --resume, or --session FILE")
     if args.go_on and not args.output:
         raise CommandError(USAGE, "--continue needs the file that is to be continued", "name it: -o FILE")
+    check_outputs(args)
     return asyncio.run(fetch(args))
 
 
@@ -112,13 +115,15 @@ async def fetch(args: argparse.Namespace) -> int:
     """Ask, and ask again where an answer sends us on."""
     from minitls.cli.reach import target
     from minitls.cli.sessions import KeptSessions, kept_sessions, save
-    from minitls.trace.json import document, dump
+    from minitls.trace.json import document_of, dump
+    from minitls.trace.run import Run
 
     url, passed = args.url, list[str]()
     kept = kept_sessions(args)
     first = target(parts(url)[0], HTTPS)
     failure: Exception | None = None
     session: Session | None = None
+    runs: list[Run] = []
     try:
         with Sink(args.output, go_on=args.go_on) as sink:
             while True:
@@ -129,7 +134,12 @@ async def fetch(args: argparse.Namespace) -> int:
                     args if here else _elsewhere(args), to, what, kept if here else KeptSessions(), sink, again=bool(passed)
                 )
                 session = visit.session
-                await visit.ask(follow=args.max_redirects > 0)
+                try:
+                    await visit.ask(follow=args.max_redirects > 0)
+                except Exception as error:
+                    runs.append(Run.of(session.recording, session.info, target={"url": url}, error=error))
+                    raise
+                runs.append(Run.of(session.recording, session.info, target={"url": url}))
                 if visit.location is None:
                     break
                 if len(passed) == args.max_redirects:
@@ -140,9 +150,11 @@ async def fetch(args: argparse.Namespace) -> int:
                 url = redirected(url, visit.location)
     except Exception as error:
         failure = error
+    if runs:
+        write_outputs(args, runs)
     if args.json:
         assert session is not None
-        found = document(session.recording, session.info, target={"url": args.url}, error=failure)
+        found = document_of(Run.of(session.recording, session.info, target={"url": args.url}, error=failure))
         print(dump(found | {"redirects": [*passed[1:], url] if passed else []}))
     if args.save_session and (failure is None or kept.newest is not None):
         save(args.save_session, kept)
@@ -177,16 +189,14 @@ class Visit:
         from minitls.cli.net import Session
         from minitls.cli.reach import route
         from minitls.cli.screen import screen_for
-        from minitls.trace.recording import Recording
-        from minitls.trace.text import TextTrace
 
-        screen = screen_for(sys.stderr)
-        trace = TextTrace("client", screen.line, width=screen.width, glyphs=screen.glyphs) if args.trace else None
         self.location: str | None = None
-        self.session = Session(to, Recording("client", trace), route(args))
+        self.session = Session(to, recording_for(args, "client", screen_for(sys.stderr)), route(args))
         self._args, self._to, self._what, self._kept, self._sink = args, to, what, kept, sink
         self._resume, self._early = args.resume and not again, args.early_data and not again
-        self._config = client_config(args, self.session.recording, kept, alpn=("http/1.1",))
+        self._config = client_config(
+            args, self.session.recording, kept, alpn=("http/1.1",), also_log=key_logs(self.session.recording)
+        )
 
     async def ask(self, *, follow: bool) -> None:
         from minitls.cli.connect import check_requirements
@@ -199,7 +209,7 @@ class Visit:
         asked = self._get(Get) if self._early else None
         if self._resume:
             before = Session(self._to, Recording("client"), session.route)
-            config = dataclasses.replace(self._config, observer=before.recording)
+            config = dataclasses.replace(self._config, observer=before.recording, key_log=key_log(args))
             async with dial(before, config, name, args.timeout):
                 await self._kept.wait()
         early = b"" if asked is None else asked.request

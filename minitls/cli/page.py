@@ -13,8 +13,8 @@ from minitls.crypto.suites import SUITES
 from minitls.crypto.suites12 import SUITES_12
 from minitls.info import ConnectionInfo
 from minitls.trace.figure import figure
-from minitls.trace.json import connection
 from minitls.trace.recording import Recording, TcpClosed, TcpOpened, WireSeen
+from minitls.trace.run import connection
 from minitls.trace.steps import Arrow, Step, milliseconds
 from minitls.trace.story import tell
 from minitls.trace.text import as_text, draw
@@ -45,6 +45,7 @@ def page(recording: Recording, info: ConnectionInfo) -> str:
 <h2>As the RFC draws it</h2>
 <pre>{_text(figure(seen, "server"))}</pre>
 <details><summary>with what each message carried</summary><pre>{_text(lines)}</pre></details>
+<p class="small">All of it, down to the single byte: <a href="/handshake.html">/handshake.html</a></p>
 <p class="small">The same for programs: <a href="/handshake.json">/handshake.json</a></p>
 </main>
 """

@@ -25,6 +25,7 @@ from minitls.cli.common import (
     trust,
     watched,
 )
+from minitls.cli.outputs import check_outputs
 from minitls.cli.service import Service, listen_address, tell
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def add_parser(subparsers: Any) -> None:
         "only requests that change nothing, such as GET and HEAD, should be answered early",
     )
     add_connection_options(parser)
-    add_output_options(parser)
+    add_output_options(parser, each=True)
     add_policy_options(parser)
 
 
@@ -120,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(USAGE, "a server needs a certificate", hint)
     if args.request_client_cert and not args.client_ca:
         raise CommandError(USAGE, "--request-client-cert needs --client-ca FILE: whose client certificates are believed?")
+    check_outputs(args)
     root = Path(args.folder or ".").resolve()
     if not (args.www or args.echo or args.proxy_to or root.is_dir()):
         raise CommandError(USAGE, f"{args.folder} is no folder")

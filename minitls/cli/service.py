@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from minitls.cli.common import DONE, INTERRUPTED, NOT_CONNECTED, USAGE, CommandError, lower
+from minitls.cli.common import key_log as key_log_of
+from minitls.cli.outputs import key_logs, recording_for, show_trace, wants_wire, write_outputs
 
 if TYPE_CHECKING:
     import socket
 
     from minitls.aio.streams import StreamReader
     from minitls.cli.http import Reply, Request
+    from minitls.cli.net import Tap
     from minitls.cli.workers import ParentReplay
     from minitls.config import ServerConfig
     from minitls.info import ConnectionInfo
@@ -187,6 +190,7 @@ class Service:
         """Handshake, application, goodbye; what the peer does wrong is one line in the log."""
         import minitls
         from minitls.aio.streams import LIMIT, StreamReader
+        from minitls.cli.net import Tap
         from minitls.cli.reach import at
         from minitls.trace.values import safe
 
@@ -197,8 +201,13 @@ class Service:
         protocol = Reading(reader, loop)
         info: ConnectionInfo | None = None
         problem: OSError | None = None
+        tap: Tap | None = None
+        if recording is not None and (self._args.www or wants_wire(self._args)):
+            tap = Tap(recording)
+            tap.connection_made(transport)
+            transport.set_protocol(tap)
         try:
-            tls = await minitls.start_tls(transport, protocol, config)
+            tls = await minitls.start_tls(tap or transport, protocol, config)
             protocol.connection_made(tls)
             writer = asyncio.StreamWriter(tls, protocol, reader, loop)
             info = writer.get_extra_info("tls")
@@ -214,36 +223,50 @@ class Service:
             problem = error
         if problem is not None:
             tell(f"{who} {'the handshake' if info is None else 'the connection'} failed: {safe(str(problem) or 'timeout')}")
+        if tap is not None and wants_wire(self._args):
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks[task] = True  # the run's end belongs to its files: who is told to stop waits for it
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(tap.closed.wait(), GOODBYE)
         if recording is not None:
             self._report(recording, info, problem)
 
     def _recording(self, transport: asyncio.Transport, who: str) -> tuple[Recording | None, ServerConfig]:
         """A recording of this connection and the configuration that makes it; none where nobody will look."""
-        if not (self._args.www or self._args.trace or self._args.json):
+        if not (self._args.www or self._args.trace or self._args.json or wants_wire(self._args)):
             return None, self._config
         from minitls.cli.reach import at, round_trip
-        from minitls.trace.recording import Recording, TcpOpened
+        from minitls.trace.recording import TcpOpened
 
-        recording = Recording("server")
+        recording = recording_for(self._args, "server")
         local = at(*(transport.get_extra_info("sockname") or ("unknown", 0))[:2])
         recording(TcpOpened(time.time(), local, who, round_trip=round_trip(transport.get_extra_info("socket"))))
-        return recording, dataclasses.replace(self._config, observer=recording)
+        key_log = key_log_of(self._args, *key_logs(recording))
+        return recording, dataclasses.replace(self._config, observer=recording, key_log=key_log)
 
     def _report(self, recording: Recording, info: ConnectionInfo | None, problem: BaseException | None) -> None:
-        """--json: a line for each connection; --trace: its figure."""
+        """--json: a line for each connection; --trace: its figure; and its files."""
+        from minitls.trace.run import Run
+
+        run = Run.of(recording, info, error=problem)
         if self._args.json:
-            from minitls.trace.json import document, dump
+            from minitls.trace.json import document_of, dump
 
             with self._turn():
-                print(dump(document(recording, info, error=problem), indent=None), flush=True)
+                print(dump(document_of(run), indent=None), flush=True)
         elif self._args.trace:
             from minitls.cli.screen import screen_for
-            from minitls.trace.text import draw
 
-            screen = screen_for(sys.stderr)
             with self._turn():
-                for line in draw("server", recording.timeline, width=screen.width, glyphs=screen.glyphs):
-                    screen.line(line)
+                show_trace(self._args, recording, screen_for(sys.stderr))
+        try:
+            written = write_outputs(self._args, [run], each=True)
+        except CommandError as error:
+            tell(f"{error}")
+        else:
+            for path in written:
+                tell(f"wrote {path}")
 
     async def _talk(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, who: str, recording: Recording | None
@@ -308,7 +331,7 @@ class Service:
 
 
 def about(recording: Recording, info: ConnectionInfo, request: Request) -> Reply:
-    """--www: the page at /, the same as JSON at /handshake.json."""
+    """--www: the page at /, all of it at /handshake.html, the same as JSON at /handshake.json."""
     from minitls.cli.http import Reply
     from minitls.cli.page import SECURITY, page
     from minitls.trace.json import document, dump
@@ -316,6 +339,12 @@ def about(recording: Recording, info: ConnectionInfo, request: Request) -> Reply
     path = request.target.partition("?")[0]
     if path == "/":
         return Reply(HTTPStatus.OK, page(recording, info).encode(), "text/html; charset=utf-8", dict(SECURITY))
+    if path == "/handshake.html":
+        from minitls.trace.html import page as whole_page
+        from minitls.trace.run import Run
+
+        body = whole_page(Run.of(recording, info)).encode()
+        return Reply(HTTPStatus.OK, body, "text/html; charset=utf-8", {"cache-control": "no-store"})  # its policy is in it
     if path == "/handshake.json":
         return Reply(HTTPStatus.OK, dump(document(recording, info)).encode(), "application/json", dict(SECURITY))
     return Reply.error(HTTPStatus.NOT_FOUND)

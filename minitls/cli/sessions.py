@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minitls.cli.common import NOT_MET, USAGE, CommandError, lower, reading
+from minitls.cli.common import NOT_MET, USAGE, CommandError, reading
+from minitls.cli.outputs import write_file
 from minitls.errors import DecodeError
 from minitls.sessions.session import Session
 from minitls.trace.recording import Recording
@@ -71,13 +71,7 @@ def save(path: str, kept: KeptSessions) -> None:
     """Write the newest session where its owner alone may read it: it holds secrets.  Raises CommandError."""
     if kept.newest is None:
         raise CommandError(NOT_MET, f"nothing to save in {path}: the server has given no session")
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-            Path(path).chmod(0o600)  # one that was there already may be open to others
-            file.truncate()
-            file.write(kept.newest.to_bytes())
-    except OSError as error:
-        raise CommandError(USAGE, f"cannot write {path}: {lower(error.strerror)}") from None
+    write_file(path, kept.newest.to_bytes(), private=True)
 
 
 def read_early_data(args: argparse.Namespace) -> bytes:

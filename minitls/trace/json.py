@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import resources
 from typing import Any
 
-from minitls.crypto.groups import GROUPS
-from minitls.errors import CertificateError, TLSError
 from minitls.info import ConnectionInfo
 from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Chosen, DataSeen, KeyInstalled, MessageSeen
 from minitls.trace.cards import card
 from minitls.trace.recording import Entry, Recording, TcpClosed, TcpOpened, WireSeen
+from minitls.trace.run import Run
 from minitls.trace.values import name_of_message, plain
 from minitls.wire.messages import NewSessionTicket
 from minitls.wire.messages12 import NewSessionTicket12
@@ -34,69 +34,36 @@ def document(
     error: BaseException | None = None,
 ) -> dict[str, Any]:
     """One connection as one side saw it.  ``info``: None where no handshake came to be; ``target``: what was asked for."""
+    return document_of(Run.of(recording, info, target=target, error=error))
+
+
+def document_of(run: Run) -> dict[str, Any]:
+    """The same for a run that may have been saved."""
+    recording = run.recording
     return {
         "schema": SCHEMA,
         "role": recording.role,
-        "target": dict(target) if target is not None else None,
-        "ok": error is None,
-        "error": None if error is None else problem(error),
+        "target": dict(run.target) if run.target is not None else None,
+        "ok": run.error is None,
+        "error": None if run.error is None else dict(run.error),
         "tcp": _tcp(recording),
-        "connection": None if info is None else connection(info),
-        "peer_chain": [certificate(der) for der in _peer_chain(info, error)],
-        "verified_chain": [certificate(der) for der in (info.verified_chain if info else ())],
+        "connection": None if run.connection is None else dict(run.connection),
+        "peer_chain": [certificate(der) for der in run.peer_chain],
+        "verified_chain": [certificate(der) for der in run.verified_chain],
         "tickets": [ticket(message) for kind in TICKETS for _, message in recording.messages(kind)],
         "bytes": {"sent": recording.bytes_on_wire(sent=True), "received": recording.bytes_on_wire(sent=False)},
         "trace": [entry for seen in recording.timeline if (entry := _entry(seen, recording.started)) is not None],
     }
 
 
+def schema() -> str:
+    """The JSON Schema of these documents."""
+    return resources.files("minitls.trace").joinpath("schema.json").read_text("utf-8")
+
+
 def dump(value: Any, *, indent: int | None = 2) -> str:
     """JSON in ASCII: control characters, and all that a terminal might take for more than text, are escaped."""
     return json.dumps(value, indent=indent, ensure_ascii=True).replace("\x7f", "\\u007f")
-
-
-def problem(error: BaseException) -> dict[str, Any]:
-    """An error: whose fault, the stable ``reason``, the rule, and the sentence."""
-    found: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
-    if isinstance(error, TLSError):
-        found.update(
-            message=error.message,
-            reason=error.reason,
-            rule=error.rule or None,
-            alert=error.alert.name if error.alert is not None else None,
-        )
-    if isinstance(error, CertificateError):
-        found["remedy"] = error.remedy or None
-    return found
-
-
-def connection(info: ConnectionInfo) -> dict[str, Any]:
-    """What was agreed."""
-    group = next((g for g in GROUPS.values() if g.name == info.group), None)
-    return {
-        "version": info.version,
-        "cipher_suite": info.cipher_suite,
-        "group": info.group,
-        "post_quantum": group.post_quantum if group is not None else None,
-        "signature_scheme": info.signature_scheme,
-        "client_signature_scheme": info.client_signature_scheme,
-        "alpn_protocol": info.alpn_protocol,
-        "server_name": info.server_name,
-        "verified": bool(info.verified_chain or info.peer_public_key),
-        "peer_public_key": info.peer_public_key.hex() or None,
-        "delegated": info.delegated,
-        "client_delegated": info.client_delegated,
-        "hello_retry": info.hello_retry,
-        "resumed": info.resumed,
-        "resumption": info.resumption,
-        "authenticated": info.authenticated,
-        "psk_identity": None if info.psk_identity is None else info.psk_identity.hex(),
-        "early_data_accepted": info.early_data_accepted,
-        "ech_accepted": info.ech_accepted,
-        "ja3": info.client_hello.ja3 if info.client_hello_raw else None,
-        "ja4": info.client_hello.ja4 if info.client_hello_raw else None,
-        "handshake_seconds": info.timing.handshake,
-    }
 
 
 def ticket(message: NewSessionTicket | NewSessionTicket12) -> dict[str, Any]:
@@ -127,12 +94,6 @@ def certificate(der: bytes) -> dict[str, Any]:
         "sha256": found.sha256,
         "der": der.hex(),
     }
-
-
-def _peer_chain(info: ConnectionInfo | None, error: BaseException | None) -> tuple[bytes, ...]:
-    if info is not None and info.peer_chain:
-        return info.peer_chain
-    return error.chain if isinstance(error, CertificateError) else ()
 
 
 def _tcp(recording: Recording) -> dict[str, Any] | None:

@@ -92,7 +92,7 @@ class KeySchedule:
                 self._messages.append((name_of_message(message), message.raw))
             yield from self._message(entry, message)
         elif isinstance(entry, KeyInstalled) and entry.key == "CLIENT_EARLY_TRAFFIC_SECRET" and entry.key not in self._had:
-            self._hash = next(suite.hash_name for suite in SUITES.values() if suite.name == entry.cipher_suite)
+            self._hash = next((suite.hash_name for suite in SUITES.values() if suite.name == entry.cipher_suite), "sha256")
             yield from self._early(entry.at, with_psk=True)
             yield self._traffic(entry.at, EARLY, "c e traffic", entry.key, "protects early data (0-RTT)")
         elif isinstance(entry, ChangeCipherSpecSeen) and self.suite is not None and KEY_BLOCK not in self._had:

@@ -354,5 +354,6 @@ def on_the_way(seen: Recording) -> tuple[list[str], list[str]]:
         X.pre_shared_key in hello.extensions or hello.extensions.get(X.session_ticket) for _, hello in seen.messages(ClientHello)
     ):
         visible.append("that the two have met before, but not who the client is")
-    hidden += ["the request: the page, passwords, cookies", "the answer, every word of it"]
+    if seen.first(DataSeen) is not None:
+        hidden += ["the request: the page, passwords, cookies", "the answer, every word of it"]
     return visible, hidden

@@ -23,6 +23,7 @@ from minitls.wire.messages12 import (
     ServerHelloDone,
     ServerKeyExchange,
 )
+from minitls.wire.numbers import CipherSuite, name_of
 from minitls.wire.numbers import ExtensionType as X
 
 MASTER = "CLIENT_RANDOM"
@@ -40,10 +41,9 @@ def _suite(story: Story) -> Suite12 | None:
 
 def server_hello(story: Story) -> Iterator[Step]:
     for entry, hello in story.seen.messages(ServerHello):
-        suite = SUITES_12[hello.cipher_suite]
         facts: list[Fact] = [
             ("version", version_name(hello.legacy_version)),
-            ("cipher", f"{suite.name}{story.why('cipher_suite')}"),
+            ("cipher", f"{name_of(CipherSuite, hello.cipher_suite)}{story.why('cipher_suite')}"),
             ("random", f"{short(hello.random, 16)}: the server's, beside the client's"),
         ]
         if X.application_layer_protocol_negotiation in hello.extensions:
