@@ -374,6 +374,7 @@ class ClientConfig(_Config):
     ``logs``: the Certificate Transparency logs that are believed, and how many must have seen the certificate (RFC 6962).
     ``session_store``: where sessions are kept for resumption, in memory by default; None: nothing is resumed.  A session is offered
     once, to the same name and port, and only if its certificates are still good by this very configuration.
+    ``session_tickets``: let TLS 1.2's servers give us tickets (RFC 5077); else they remember the sessions themselves, by ID.
     ``tickets_wanted``: ask for so many tickets after a full and after a resumed handshake (RFC 9149); None: as the server likes.
     ``post_handshake_auth``: let the server ask for ``credential`` after the handshake, too (RFC 8446 section 4.2.6); TLS 1.3.
     ``grease``: send RFC 8701's meaningless values, so that servers stay tolerant of what comes later.
@@ -386,6 +387,7 @@ class ClientConfig(_Config):
     request_staples: bool = False
     logs: Logs | None = None
     session_store: SessionStore | None = field(default_factory=MemoryStore, repr=False)
+    session_tickets: bool = True
     tickets_wanted: tuple[int, int] | None = None
     post_handshake_auth: bool = False
     grease: bool = True

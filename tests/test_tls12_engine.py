@@ -873,3 +873,13 @@ def test_random_record_types_and_versions_in_the_first_record(pki: Pki) -> None:
         server.receive_data(hello[:2] + bytes((minor,)) + hello[3:])
         exchange(client, server)
         assert server.handshake_completed
+
+
+@pytest.mark.parametrize("tickets", [True, False])
+def test_a_client_may_do_without_tickets(pki: Pki, tickets: bool) -> None:
+    """Then the server has to remember, and is asked by the session's ID."""
+    policy = Policy.intermediate.replace(versions=("1.2",))
+    config = pki.client_config(session_store=MemoryStore(), session_tickets=tickets, policy=policy)
+    theirs = pki.server_config()
+    ways = [memory_pair(config, theirs)[0].info.resumption for _ in range(3)]
+    assert ways == [None, *["ticket" if tickets else "session_id"] * 2]

@@ -121,7 +121,7 @@ def make_offer(
         extensions[X.ec_point_formats] = (UNCOMPRESSED,)
         extensions[X.extended_master_secret] = None
         extensions[X.renegotiation_info] = b""
-        if config.session_store is not None:
+        if config.session_store is not None and config.session_tickets:
             extensions[X.session_ticket] = session.ticket if session is not None else b""
         if codes.cbc:
             extensions[X.encrypt_then_mac] = None
