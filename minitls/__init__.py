@@ -17,6 +17,7 @@ The map of the house; a module imports only from the lines above its own::
     aio             asyncio: transports, streams, servers
     ssl             the drop-in: an ssl.SSLContext that libraries take for the standard one
     trace, testing  renderers of a run; both sides in memory
+    scan            what a server supports, and what is wrong with it
     cli             the command
 
 Start reading at :mod:`minitls.handshake.client13`, with RFC 8446's figure 1 beside it; :mod:`minitls.handshake.client12` is the

@@ -30,6 +30,7 @@ LAYERS = (
     ("endpoints",),
     ("aio", "blocking"),
     ("ssl", "trace", "testing"),
+    ("scan",),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -42,7 +43,7 @@ TRACE_MAY_USE = {"errors", "wire", "crypto", "certificates", "observe", "info", 
 
 ONLY_IN = {
     "cryptography": {"crypto", "certificates", "sessions", "ech"},
-    "asyncio": {"aio", "ssl", "cli", "sessions.redis"},
+    "asyncio": {"aio", "ssl", "cli", "sessions.redis", "scan.prober"},  # scan asks, and its prober carries the questions
     "uvloop": {"aio", "cli"},
     "socket": {"aio", "ssl", "blocking", "cli"},
     "socketserver": {"cli"},
@@ -52,7 +53,7 @@ ONLY_IN = {
     "redis": {"sessions.redis"},
     "OpenSSL": set(),
     "ssl": {"errors", "certificates", "ssl", "aio", "cli"},
-    "dataclasses": {"data", "ssl", "trace", "cli"},  # half a millisecond a class: whoever is imported first takes ours
+    "dataclasses": {"data", "scan", "ssl", "trace", "cli"},  # half a millisecond a class: whoever is imported first takes ours
 }
 """Who may import what is not ours: a whole part, or one module of it."""
 
@@ -63,6 +64,7 @@ EXCEPTIONS = {
     "handshake.authenticate": "InvalidSignature",
     "handshake.tls12": "InvalidSignature",
     "handshake.exchange12": "the padding of static RSA's key transport",
+    "scan.chains": "what is wrong with a certificate, for people: in which order they sign each other, and how",
     "cli.certs": "what a certificate says, for people",
 }
 """Who else imports cryptography, and what for."""

@@ -1,4 +1,4 @@
-"""The command: ``minitls demo | connect | get | serve | show | certs | explain``, and what shells and man want to know of it.
+"""The command: ``minitls demo | connect | get | serve | scan | show | certs | explain``, and what shells and man want to know.
 
 A command's module is imported when it is called, and imports what it needs when it runs.  Each has ``add_parser(subparsers)`` and
 ``run(args) -> int``, the exit status (:mod:`minitls.cli.common` lists them).  Errors arrive here, and leave in one sentence.
@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "connect": "what was agreed with a server, its chain and why it is trusted, timings; -i: stdin and stdout",
     "get": "an HTTPS GET: the body to stdout or to a file",
     "serve": "HTTPS files; --www: a page that shows visitors their own handshake; --echo",
+    "scan": "what a server supports, and what is wrong with it",
     "show": "a run that was saved with --save-run, in every form",
     "certs": "make a development CA and certificates; show those of a file or a server",
     "explain": "what a number or a name means: alerts, suites, groups, schemes, extensions, messages",
@@ -53,6 +54,7 @@ TLS 1.3 and 1.2, with a handshake that you can watch.
 
   minitls demo                          start here
   minitls connect example.com --trace   each message of a real handshake
+  minitls scan example.com              what a server supports, and what is wrong with it
   minitls serve --www --dev             a server to try it on
   minitls COMMAND --help                the options, with examples
 

@@ -54,6 +54,9 @@ class ColourScreen:
         grid.add_row(Text(MARKS[tone][self.glyphs is ASCII], TONES[tone]), Text(text, TONES[tone]))
         self._console.print(grid)
 
+    def heading(self, text: str) -> None:
+        self._console.print(Text(text, "bold cyan"))
+
     def facts(self, facts: Sequence[Fact]) -> None:
         self._console.print(Padding(_table(facts), (0, 0, 0, 1)))
 

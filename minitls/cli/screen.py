@@ -44,6 +44,9 @@ class Screen(Protocol):
     def verdict(self, tone: Tone, text: str) -> None:
         """The one line that says whether all is well."""
 
+    def heading(self, text: str) -> None:
+        """What stands over facts."""
+
     def facts(self, facts: Sequence[Fact]) -> None:
         """Names and values; a fact without a name goes on with the one before."""
 
@@ -134,6 +137,9 @@ class PlainScreen:
     def verdict(self, tone: Tone, text: str) -> None:
         mark = MARKS[tone][self.glyphs is ASCII]
         self._wrapped(text, " " * (len(mark) + 1), f"{mark} ")
+
+    def heading(self, text: str) -> None:
+        self._write(text)
 
     def facts(self, facts: Sequence[Fact]) -> None:
         for name, value in facts:
