@@ -149,8 +149,8 @@ class Page:
 
 
 @contextlib.contextmanager
-def running(program: str) -> Iterator[Chromium]:
-    """The browser with a profile of its own, until the end of the block."""
+def running(program: str, home: Path | None = None) -> Iterator[Chromium]:
+    """The browser with a profile of its own, until the end of the block.  ``home``: where it looks whom its user trusts."""
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         theirs, to = os.pipe()
         back, ours = os.pipe()
@@ -160,7 +160,12 @@ def running(program: str) -> Iterator[Chromium]:
             options.append("--no-sandbox")  # which root cannot have
         command = ["bash", "-c", f'exec "$0" "$@" 3<&{theirs} 4>&{ours}', program, *options, "about:blank"]
         process = subprocess.Popen(
-            command, pass_fds=(theirs, ours), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            pass_fds=(theirs, ours),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | ({} if home is None else {"HOME": str(home)}),
         )
         os.close(theirs)
         os.close(ours)
