@@ -60,7 +60,7 @@ def _side(result: Result, side: str, unit: Mapping[str, float] | None) -> dict[s
     cpu, kernel = spent / count * scale, system / count * scale
     crypto = None
     if unit is not None:
-        crypto = min(cpu - kernel, cryptography(result.metric, result.stack, side, unit) * 1e-6 * scale)
+        crypto = max(0.0, min(cpu - kernel, cryptography(result.metric, result.stack, side, unit) * 1e-6 * scale))
     return {
         "side": side,
         "cpu": cpu,

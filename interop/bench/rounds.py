@@ -97,13 +97,12 @@ class Harness:
                 self._told(f"starting {stack.name}")
                 try:
                     self._pairs[stack.name] = pair = self._start(stack)
-                    outcome.agreed[stack.name] = agreed = pair.agreed()
-                    if stack.tells_units and any(stack in stacks and metric.main for metric, stacks in plan.work):
-                        outcome.units[stack.name] = pair.alone("units", suite=agreed["cipher_suite"], group=agreed["group"])
+                    outcome.agreed[stack.name] = pair.agreed()
                 except (StackFailed, RuntimeError) as error:
                     outcome.failed.append(f"{stack.name}: {error}")
             for metric, stacks in plan.work:
                 self._metric(metric, stacks, plan, outcome)
+            self._measure_units(plan, outcome)
         except KeyboardInterrupt:
             outcome.interrupted = True
         finally:
@@ -111,6 +110,18 @@ class Harness:
                 pair.end()
         outcome.results = {key: result for key, result in outcome.results.items() if result.samples}
         return outcome
+
+    def _measure_units(self, plan: Plan, outcome: Outcome) -> None:
+        """Last of all: the blocks that this frees teach malloc to keep large ones, which it had not known in the rounds."""
+        for stack in plan.stacks:
+            pair, agreed = self._pairs.get(stack.name), outcome.agreed.get(stack.name)
+            if pair is None or not agreed or not stack.tells_units:
+                continue
+            if any(stack in stacks and metric.main for metric, stacks in plan.work):
+                try:
+                    outcome.units[stack.name] = pair.alone("units", suite=agreed["cipher_suite"], group=agreed["group"])
+                except (StackFailed, RuntimeError) as error:
+                    outcome.failed.append(f"{stack.name}: {error}")
 
     def _metric(self, metric: Metric, stacks: list[Stack], plan: Plan, outcome: Outcome) -> None:
         counts: dict[str, int] = {}

@@ -94,7 +94,7 @@ def test_the_json_has_everything_that_was_measured(report: dict[str, Any]) -> No
             figures = {f"{side}_{kind}" for side in ("client", "server") for kind in ("cpu", "system")}
             assert sample.keys() == {"round", "value", "count", "seconds", *figures}
             assert sample["value"] > 0
-            assert 0 <= sample["client_system"] <= sample["client_cpu"]
+            assert 0 <= sample["client_system"] <= sample["client_cpu"] + 1e-9  # differences of floats, both
     ours = report["results"][0]["ratios"]["ssl"]
     assert ours["samples"] == [
         mine["value"] / theirs["value"]
@@ -117,8 +117,9 @@ def test_the_time_goes_somewhere(report: dict[str, Any]) -> None:
     ]
     for row in report["breakdown"]:
         assert row["kernel"] + row["cryptography"] + row["rest"] == pytest.approx(row["cpu"])
-        assert row["cryptography"] > 0
+        assert row["cryptography"] >= 0  # a sample as short as these may be all the kernel's, which gets whole ticks
         assert row["busy"] > 0
+    assert max(row["cryptography"] for row in report["breakdown"]) > 0
     assert report["units"].keys() == {"minitls", "ssl"}
     assert report["units"]["minitls"].keys() == report["units"]["ssl"].keys()
     assert all(value > 0 for unit in report["units"].values() for value in unit.values())
