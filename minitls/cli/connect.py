@@ -52,7 +52,7 @@ examples:
   minitls connect example.com --pcapng run.pcapng  Wireshark opens it decrypted
   minitls connect example.com --json               everything, for programs
   minitls connect localhost:8443 --ca ca.pem       a server of your own
-  minitls connect mail.example.com --starttls smtp a mail server, on its port 25
+  minitls connect mail.example.com --starttls smtp  a mail server, on its port 25
   minitls connect example.com --proxy http://proxy.example.com:3128
   minitls connect unix:/run/app.sock --sni app.example.com
   minitls connect example.com --require pq         exit with 1 if a quantum computer could read it one day
