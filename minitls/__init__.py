@@ -2,7 +2,7 @@
 
 The map of the house; a module imports only from the lines above its own::
 
-    data            dataclasses without a compiler
+    data            dataclasses that cost little to import
     errors          what can go wrong, by blame
     wire            the presentation language and the messages declared in it
     crypto          names -> pyca/cryptography: suites, groups, signatures; the key schedule, TLS 1.2's PRF
