@@ -1,0 +1,14 @@
+"""BoGo: BoringSSL's conformance suite, played against minitls.
+
+The suite's runner starts a *shim* for each of its cases, tells it by flags what to do, and plays a peer that lies.  Here::
+
+    flags       the flags that we know, and what they say for each of a case's connections
+    settings    the flags as minitls's own configuration
+    link        the engine over a blocking socket, or one byte at a time
+    expect      what the runner expects of a finished handshake
+    shim        a case: its connections, one after another
+    nursery     a server that has imported all this, and forks a shim for each case
+    __main__    the command: gets the runner, runs it, tells the result
+
+There is no protocol here: what the suite finds is mended in minitls.
+"""

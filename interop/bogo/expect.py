@@ -1,0 +1,77 @@
+"""What the runner expects of a finished handshake.  A mismatch is an error of the case, whatever else was expected to fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minitls.certificates.credentials import load_chain
+from minitls.info import ConnectionInfo
+from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
+
+from interop.bogo.flags import Settings
+
+
+class Unexpected(Exception):
+    """The handshake came to something else than the runner expects."""
+
+
+def same(what: str, found: Any, wanted: Any) -> None:
+    if found != wanted:
+        raise Unexpected(f"{what} is {found!r}, and the runner expects {wanted!r}")
+
+
+def code(registry: Any, name: str | None) -> int:
+    return 0 if name is None else int(registry[name])
+
+
+def version_of(info: ConnectionInfo) -> int:
+    return next(int(version) for version in ProtocolVersion if str(version) == info.version)
+
+
+def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
+    """Every expectation that there is a flag for, against what was agreed."""
+    server = info.role == "server"
+    same("resumed", info.resumed, resumed and not settings.expect_session_miss)
+    alpn = (settings.select_alpn if server else settings.expect_alpn) or b""
+    same("ALPN", (info.alpn_protocol or "").encode("latin-1"), alpn)
+    peers_scheme = info.client_signature_scheme if server else info.signature_scheme
+    for wanted, what, found in (
+        (settings.expect_version, "version", version_of(info)),
+        (settings.expect_cipher, "cipher suite", code(CipherSuite, info.cipher_suite)),
+        (settings.expect_cipher_aes, "cipher suite", code(CipherSuite, info.cipher_suite)),
+        (settings.expect_curve_id, "group", code(NamedGroup, info.group)),
+        (settings.expect_peer_signature_algorithm, "peer's signature scheme", code(SignatureScheme, peers_scheme)),
+        (settings.expect_server_name, "server name", info.server_name),
+        (settings.expect_ocsp_response, "OCSP response", info.ocsp_response),
+    ):
+        if wanted is not None:
+            same(what, found, wanted)
+    for flag, what, found in (
+        (settings.expect_extended_master_secret, "extended master secret", info.extended_master_secret),
+        (settings.expect_hrr, "HelloRetryRequest", info.hello_retry),
+        (settings.expect_no_hrr, "no HelloRetryRequest", not info.hello_retry),
+        (settings.expect_no_peer_cert, "no peer certificate", not info.peer_chain),
+    ):
+        if flag:
+            same(what, found, True)
+    if not settings.expect_no_peer_cert and (not server or settings.require_any_client_certificate):
+        same("peer certificate", bool(info.peer_chain), True)
+    if settings.expect_peer_cert_file is not None:
+        with open(settings.expect_peer_cert_file, "rb") as file:
+            same("peer's chain", info.peer_chain, tuple(der(each) for each in load_chain(file.read())))
+    for unknown in (
+        "expect-secure-renegotiation expect-no-secure-renegotiation expect-selected-credential expect-ticket-age-skew "
+        "expect-early-data-reason expect-signed-cert-timestamps expect-peer-verify-pref expect-certificate-types "
+        "expect-client-ca-list expect-peer-certificate-type expect-peer-rpk-sha256 expect-msg-callback expect-ticket-renewal "
+        "expect-accept-early-data expect-reject-early-data expect-no-offer-early-data expect-advertised-alpn "
+        "expect-verify-result expect-no-server-name"
+    ).split():
+        if unknown in settings.said:
+            raise NotImplementedError(unknown)
+
+
+def der(certificate: Any) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    encoded: bytes = certificate.public_bytes(Encoding.DER)
+    return encoded

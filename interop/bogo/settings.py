@@ -1,0 +1,213 @@
+"""The runner's settings as minitls's own configuration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from cryptography import x509
+
+from minitls import ClientAuth, ClientConfig, Credential, Danger, Policy, ServerConfig, Session
+from minitls.certificates.credentials import load_chain, load_key
+from minitls.certificates.facts import ValidPath
+from minitls.certificates.trust import TrustStore
+from minitls.certificates.verify import parse_chain
+from minitls.errors import Alert, CertificateError
+from minitls.sessions.store import MemoryStore
+from minitls.sessions.tickets import TicketKeys
+
+from interop.bogo.flags import Settings, Unimplemented
+
+TLS12, TLS13 = 0x0303, 0x0304
+
+# What the suite takes for granted: the defaults of the library that it comes from, in names of ours.
+SUITES_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+SUITES_12 = tuple(
+    f"TLS_{name}"
+    for name in """
+    ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 ECDHE_RSA_WITH_AES_256_GCM_SHA384
+    ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256
+    ECDHE_ECDSA_WITH_AES_128_CBC_SHA ECDHE_RSA_WITH_AES_128_CBC_SHA ECDHE_PSK_WITH_AES_128_CBC_SHA
+    ECDHE_ECDSA_WITH_AES_256_CBC_SHA ECDHE_RSA_WITH_AES_256_CBC_SHA ECDHE_PSK_WITH_AES_256_CBC_SHA
+    RSA_WITH_AES_128_GCM_SHA256 RSA_WITH_AES_256_GCM_SHA384
+    RSA_WITH_AES_128_CBC_SHA PSK_WITH_AES_128_CBC_SHA RSA_WITH_AES_256_CBC_SHA PSK_WITH_AES_256_CBC_SHA
+    ECDHE_ECDSA_WITH_AES_128_CBC_SHA256 ECDHE_RSA_WITH_AES_128_CBC_SHA256
+    """.split()
+)
+GROUPS = ("X25519MLKEM768", "x25519", "secp256r1", "secp384r1")
+SCHEMES = ("ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256", "ecdsa_secp384r1_sha384", "rsa_pss_rsae_sha384", "rsa_pss_rsae_sha512")
+IN_CERTIFICATES = (*SCHEMES, "rsa_pkcs1_sha256", "rsa_pkcs1_sha384", "rsa_pkcs1_sha512")
+
+
+class Clock:
+    """Seconds since the epoch, and some more when the runner says so."""
+
+    def __init__(self) -> None:
+        self.ahead = 0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+class Everybody(TrustStore):
+    """Believes whoever has the key of a certificate that can be read, or nobody: what the suite's verify callbacks do."""
+
+    def __init__(self, *, refuse: bool) -> None:
+        super().__init__(tuple, "given")
+        self._refuse = refuse
+
+    def _verify(
+        self, chain: Sequence[bytes | x509.Certificate], name: str | None, at: datetime | None, *, client: bool
+    ) -> list[x509.Certificate]:
+        if self._refuse:
+            raise CertificateError(Alert.certificate_unknown, "the runner said so", reason="application_refuses")
+        return ValidPath(parse_chain(chain))
+
+
+class Shared:
+    """What a case's connections share: the clock, the server's keys and sessions, the client's last session."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.tickets = TicketKeys(clock=self.clock)
+        self.cache = MemoryStore()
+        self.replay = self.tickets.replay_record(self.clock)
+
+
+class OneSession:
+    """A client's store: the session to offer, and the last one that came."""
+
+    def __init__(self, session: Session | None) -> None:
+        self.offer = session
+        self.got: Session | None = None
+
+    def take(self, key: str) -> Session | None:
+        session, self.offer = self.offer, None
+        return session
+
+    def put(self, key: str, session: Session) -> None:
+        self.got = session
+
+
+def policy_of(settings: Settings) -> Policy:
+    low, high = settings.min_version or TLS12, settings.max_version or TLS13
+    versions = tuple(
+        version
+        for version, off in ((TLS13, settings.no_tls13), (TLS12, settings.no_tls12))
+        if low <= version <= high and not off
+    )
+    if not versions:
+        raise Unimplemented("TLS 1.1 and older")
+    if settings.cipher or settings.curves_flags:
+        raise Unimplemented("cipher strings")
+    verify = settings.verify_prefs
+    policy = Policy(
+        versions=versions,
+        cipher_suites=(*SUITES_13, *SUITES_12),
+        groups=settings.curves or GROUPS,
+        signature_schemes=[code for code in verify if not 0x0401 <= code <= 0x0601] or SCHEMES,
+        certificate_signature_schemes=verify or IN_CERTIFICATES,
+        secure_tls12=settings.no_legacy_server_connect,
+    )
+    if settings.no_key_shares:
+        return policy.replace(key_shares=())
+    return policy.replace(key_shares=settings.key_shares) if settings.key_shares else policy
+
+
+def names(wire: bytes | None) -> tuple[str, ...]:
+    """Application protocols, as ALPN has them on the wire."""
+    found, rest = [], wire or b""
+    while rest:
+        found.append(rest[1 : 1 + rest[0]].decode("latin-1"))
+        rest = rest[1 + rest[0] :]
+    return tuple(found)
+
+
+@cache
+def _pem(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def scts_of(wire: bytes | None) -> tuple[bytes, ...]:
+    """SignedCertificateTimestampList (RFC 6962 section 3.3)."""
+    found, rest = [], (wire or b"")[2:]
+    while rest:
+        size = int.from_bytes(rest[:2], "big")
+        found.append(rest[2 : 2 + size])
+        rest = rest[2 + size :]
+    return tuple(found)
+
+
+def credential_of(settings: Settings) -> Credential | None:
+    """The credential that these flags describe, if they do."""
+    if settings.key_file is None:
+        return None
+    if settings.signing_prefs or settings.must_match_issuer:
+        raise Unimplemented("signing preferences")
+    key = load_key(_pem(settings.key_file))
+    if settings.kind == "rpk":
+        return Credential.raw(key)
+    credential = Credential.from_cryptography(load_chain(_pem(settings.cert_file)), key)
+    return credential.stapled(ocsp_response=settings.ocsp_response or b"", scts=scts_of(settings.signed_cert_timestamps))
+
+
+def credentials_of(settings: Settings) -> tuple[Credential, ...]:
+    if any(each.kind in ("psk", "delegated") for each in settings.credentials):
+        raise Unimplemented("credentials of this kind")
+    return tuple(filter(None, map(credential_of, [*settings.credentials, settings])))
+
+
+def common(settings: Settings, shared: Shared) -> dict[str, Any]:
+    return {"policy": policy_of(settings), "clock": shared.clock, "handshake_timeout": 10}
+
+
+def client_config(settings: Settings, shared: Shared, store: OneSession) -> ClientConfig:
+    checks = settings.verify_peer or settings.verify_fail or settings.use_custom_verify_callback
+    if checks:
+        trust: dict[str, Any] = {"verify": Danger.accept_any_name, "trust": Everybody(refuse=settings.verify_fail)}
+    else:
+        trust = {"verify": Danger.accept_any_certificate}
+    credentials = credentials_of(settings)
+    if len(credentials) > 1:
+        raise Unimplemented("several credentials of a client")
+    if settings.psk or settings.fallback_scsv:
+        raise Unimplemented("psk")
+    return ClientConfig(
+        **common(settings, shared),
+        **trust,
+        alpn=names(settings.advertise_alpn),
+        credential=credentials[0] if credentials else None,
+        session_store=store,
+        session_tickets=not settings.no_ticket,
+        grease=settings.enable_grease,
+        request_staples=settings.enable_ocsp_stapling or settings.enable_signed_cert_timestamps,
+    )
+
+
+def server_config(settings: Settings, shared: Shared) -> ServerConfig:
+    if settings.require_any_client_certificate:
+        asks = ClientAuth.require
+    else:
+        asks = ClientAuth.request if settings.verify_peer else ClientAuth.none
+    if settings.psk:
+        raise Unimplemented("psk")
+    if settings.reject_alpn:
+        alpn: tuple[str, ...] = ("no such protocol",)
+    else:
+        alpn = (settings.select_alpn.decode("latin-1"),) if settings.select_alpn else ()
+    return ServerConfig(
+        **common(settings, shared),
+        credentials=credentials_of(settings),
+        client_auth=asks,
+        trust=Everybody(refuse=settings.verify_fail),
+        alpn=alpn,
+        tickets=None if settings.no_ticket else shared.tickets,
+        session_cache=shared.cache,
+        early_data=14336 if settings.enable_early_data else None,
+        replay=shared.replay if settings.enable_early_data else None,
+    )

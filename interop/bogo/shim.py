@@ -1,0 +1,107 @@
+"""One case of the suite: as many connections as the runner asks for, each checked.
+
+Exit status 0: all was as the runner expects; 89: unimplemented; 1: something else, which stderr says, as ``:reason:`` first.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+
+from minitls import AlertReceived, ClientConnection, Session, ServerConnection, TLSError
+
+from interop.bogo import expect
+from interop.bogo.flags import Settings, Unimplemented, parse
+from interop.bogo.link import Link
+from interop.bogo.settings import OneSession, Shared, client_config, server_config
+
+UNIMPLEMENTED = 89
+
+
+def main(argv: Sequence[str]) -> int:
+    if "-is-handshaker-supported" in argv:
+        print("No")
+        return 0
+    try:
+        first, resumed, retried = parse(argv)
+        shared, session = Shared(), None
+        for number in range((first.resume_count or 0) + 1):
+            session = connect(resumed if number else first, retried, shared, session, resumed=bool(number))
+            shared.clock.ahead += (resumed if number else first).resumption_delay or 0
+    except (Unimplemented, NotImplementedError) as error:
+        print(f"unimplemented: {error}", file=sys.stderr)
+        return UNIMPLEMENTED
+    except AlertReceived as error:
+        print(f":ALERT_{error.reason.upper()}: {error}", file=sys.stderr)
+        return 1
+    except TLSError as error:
+        print(f":{error.reason.upper()}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def connect(settings: Settings, retried: Settings, shared: Shared, session: Session | None, *, resumed: bool) -> Session | None:
+    """One connection.  Gives a client's new session."""
+    store = OneSession(session)
+    if settings.server:
+        engine: ClientConnection | ServerConnection = ServerConnection(server_config(settings, shared))
+    else:
+        if resumed and session is None:
+            raise expect.Unexpected("there is no session to offer")
+        engine = ClientConnection(client_config(settings, shared, store), server_hostname=settings.host_name)
+    family = socket.AF_INET6 if settings.ipv6 else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect(("::1" if settings.ipv6 else "127.0.0.1", settings.port))
+        sock.sendall(settings.shim_id.to_bytes(8, "little"))
+        link = Link(engine, sock, piecemeal=settings.async_)
+        try:
+            link.handshake()
+            expect.check(settings, engine.info, resumed=resumed)
+            converse(link, settings)
+        finally:
+            link.drain()
+    if not settings.server and (engine.info.version == "TLSv1.3"):
+        expect.same("got a ticket", bool(link.tickets), not (settings.expect_no_session or settings.shim_shuts_down))
+    return store.got
+
+
+def converse(link: Link, settings: Settings) -> None:
+    """What is said once the handshake is complete."""
+    engine = link.engine
+    if settings.export_keying_material:
+        context = settings.export_context if settings.use_export_context else None
+        label = (settings.export_label or "")
+        link.write(engine.info.export_keying_material(label, context, settings.export_keying_material))
+    for unsupported in (
+        "export-traffic-secrets tls-unique send-alert write-different-record-sizes read-with-unfinished-write peek-then-read"
+    ).split():
+        if unsupported in settings.said:
+            raise NotImplementedError(unsupported)
+    if settings.shim_writes_first:
+        for _ in range(settings.repeat_shim_initial_write or 1):
+            link.write(settings.shim_initial_write or b"hello")
+    while not settings.shim_shuts_down:
+        if settings.key_update_before_read:
+            engine.update_keys()
+        data = link.read(settings.read_size or 512)
+        if not data:
+            break
+        if settings.key_update:
+            engine.update_keys()
+        link.write(bytes(byte ^ 0xFF for byte in data))
+    if settings.check_close_notify:
+        engine.close()
+        link.flush()
+        while not link.ended:
+            link.step()
+        expect.same("the peer's close_notify", engine.peer_closed, True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
