@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from interop.bogo.flags import Settings
 from minitls.certificates.credentials import load_chain
 from minitls.info import ConnectionInfo
 from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
-
-from interop.bogo.flags import Settings
 
 
 class Unexpected(Exception):
@@ -59,13 +58,27 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
     if settings.expect_peer_cert_file is not None:
         with open(settings.expect_peer_cert_file, "rb") as file:
             same("peer's chain", info.peer_chain, tuple(der(each) for each in load_chain(file.read())))
-    for unknown in (
-        "expect-secure-renegotiation expect-no-secure-renegotiation expect-selected-credential expect-ticket-age-skew "
-        "expect-early-data-reason expect-signed-cert-timestamps expect-peer-verify-pref expect-certificate-types "
-        "expect-client-ca-list expect-peer-certificate-type expect-peer-rpk-sha256 expect-msg-callback expect-ticket-renewal "
-        "expect-accept-early-data expect-reject-early-data expect-no-offer-early-data expect-advertised-alpn "
-        "expect-verify-result expect-no-server-name"
-    ).split():
+    for unknown in [
+        "expect-secure-renegotiation",
+        "expect-no-secure-renegotiation",
+        "expect-selected-credential",
+        "expect-ticket-age-skew",
+        "expect-early-data-reason",
+        "expect-signed-cert-timestamps",
+        "expect-peer-verify-pref",
+        "expect-certificate-types",
+        "expect-client-ca-list",
+        "expect-peer-certificate-type",
+        "expect-peer-rpk-sha256",
+        "expect-msg-callback",
+        "expect-ticket-renewal",
+        "expect-accept-early-data",
+        "expect-reject-early-data",
+        "expect-no-offer-early-data",
+        "expect-advertised-alpn",
+        "expect-verify-result",
+        "expect-no-server-name",
+    ]:
         if unknown in settings.said:
             raise NotImplementedError(unknown)
 

@@ -31,72 +31,189 @@ IGNORED = {
 }
 """Flags that change nothing for us, and why."""
 
-SWITCHES = """
-    async server ipv6 fallback-scsv no-tls13 no-tls12 no-ticket no-legacy-server-connect
-    require-any-client-certificate verify-peer verify-fail use-custom-verify-callback expect-verify-result reverify-on-resume
-    shim-writes-first shim-shuts-down check-close-notify send-alert key-update key-update-before-read
-    write-different-record-sizes read-with-unfinished-write partial-write peek-then-read use-exporter-between-reads
-    decline-alpn reject-alpn
-    expect-session-miss expect-extended-master-secret expect-no-session expect-ticket-renewal expect-session-id
-    expect-no-session-id expect-no-peer-cert expect-hrr expect-no-hrr expect-no-server-name
-    expect-secure-renegotiation expect-no-secure-renegotiation handshake-never-done
-    enable-early-data expect-ticket-supports-early-data expect-accept-early-data expect-reject-early-data
-    expect-no-offer-early-data
-    enable-ocsp-stapling enable-signed-cert-timestamps
-    enable-grease permute-extensions no-key-shares server-preference
-    fips-202205 wpa-202304 cnsa-202407 cnsa1-202603 cnsa2-202603
-    tls-unique use-export-context export-traffic-secrets
-    use-early-callback fail-early-callback fail-cert-callback install-ddos-callback fail-ddos-callback
-    use-ticket-callback use-ticket-aead-callback renew-ticket skip-ticket
-    must-match-issuer
-""".split()
+SWITCHES = [
+    "async",
+    "server",
+    "ipv6",
+    "fallback-scsv",
+    "no-tls13",
+    "no-tls12",
+    "no-ticket",
+    "no-legacy-server-connect",
+    "require-any-client-certificate",
+    "verify-peer",
+    "verify-fail",
+    "use-custom-verify-callback",
+    "expect-verify-result",
+    "reverify-on-resume",
+    "shim-writes-first",
+    "shim-shuts-down",
+    "check-close-notify",
+    "send-alert",
+    "key-update",
+    "key-update-before-read",
+    "write-different-record-sizes",
+    "read-with-unfinished-write",
+    "partial-write",
+    "peek-then-read",
+    "use-exporter-between-reads",
+    "decline-alpn",
+    "reject-alpn",
+    "expect-session-miss",
+    "expect-extended-master-secret",
+    "expect-no-session",
+    "expect-ticket-renewal",
+    "expect-session-id",
+    "expect-no-session-id",
+    "expect-no-peer-cert",
+    "expect-hrr",
+    "expect-no-hrr",
+    "expect-no-server-name",
+    "expect-secure-renegotiation",
+    "expect-no-secure-renegotiation",
+    "handshake-never-done",
+    "enable-early-data",
+    "expect-ticket-supports-early-data",
+    "expect-accept-early-data",
+    "expect-reject-early-data",
+    "expect-no-offer-early-data",
+    "enable-ocsp-stapling",
+    "enable-signed-cert-timestamps",
+    "enable-grease",
+    "permute-extensions",
+    "no-key-shares",
+    "server-preference",
+    "fips-202205",
+    "wpa-202304",
+    "cnsa-202407",
+    "cnsa1-202603",
+    "cnsa2-202603",
+    "tls-unique",
+    "use-export-context",
+    "export-traffic-secrets",
+    "use-early-callback",
+    "fail-early-callback",
+    "fail-cert-callback",
+    "install-ddos-callback",
+    "fail-ddos-callback",
+    "use-ticket-callback",
+    "use-ticket-aead-callback",
+    "renew-ticket",
+    "skip-ticket",
+    "must-match-issuer",
+]
 
 VALUES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(
-        """
-        port shim-id resume-count min-version max-version expect-version repeat-shim-initial-write resumption-delay read-size
-        max-send-fragment max-cert-list export-keying-material expect-peer-signature-algorithm expect-curve-id expect-cipher
-        expect-cipher-aes expect-cipher-no-aes expect-selected-credential expect-ticket-age-skew expect-total-renegotiations
-        expect-peer-certificate-type private-key-delay-ms
-        """.split(),
+        [
+            "port",
+            "shim-id",
+            "resume-count",
+            "min-version",
+            "max-version",
+            "expect-version",
+            "repeat-shim-initial-write",
+            "resumption-delay",
+            "read-size",
+            "max-send-fragment",
+            "max-cert-list",
+            "export-keying-material",
+            "expect-peer-signature-algorithm",
+            "expect-curve-id",
+            "expect-cipher",
+            "expect-cipher-aes",
+            "expect-cipher-no-aes",
+            "expect-selected-credential",
+            "expect-ticket-age-skew",
+            "expect-total-renegotiations",
+            "expect-peer-certificate-type",
+            "private-key-delay-ms",
+        ],
         int,
     ),
     **dict.fromkeys(
-        """
-        cert-file key-file host-name expect-server-name trust-cert cipher expect-peer-cert-file expect-msg-callback
-        use-client-ca-list expect-client-ca-list expect-early-data-reason export-label
-        """.split(),
+        [
+            "cert-file",
+            "key-file",
+            "host-name",
+            "expect-server-name",
+            "trust-cert",
+            "cipher",
+            "expect-peer-cert-file",
+            "expect-msg-callback",
+            "use-client-ca-list",
+            "expect-client-ca-list",
+            "expect-early-data-reason",
+            "export-label",
+        ],
         str,
     ),
     **dict.fromkeys(
-        "advertise-alpn expect-alpn expect-advertised-alpn select-alpn psk psk-identity shim-initial-write export-context".split(),
+        [
+            "advertise-alpn",
+            "expect-alpn",
+            "expect-advertised-alpn",
+            "select-alpn",
+            "psk",
+            "psk-identity",
+            "shim-initial-write",
+            "export-context",
+        ],
         os.fsencode,
     ),
     **dict.fromkeys(
-        """
-        ocsp-response signed-cert-timestamps expect-ocsp-response expect-signed-cert-timestamps ticket-key
-        expect-certificate-types delegated-credential expect-peer-rpk-sha256
-        psk-importer-key psk-importer-identity psk-importer-context
-        """.split(),
+        [
+            "ocsp-response",
+            "signed-cert-timestamps",
+            "expect-ocsp-response",
+            "expect-signed-cert-timestamps",
+            "ticket-key",
+            "expect-certificate-types",
+            "delegated-credential",
+            "expect-peer-rpk-sha256",
+            "psk-importer-key",
+            "psk-importer-identity",
+            "psk-importer-context",
+        ],
         _base64,
     ),
 }
 
-LISTS = """
-    curves curves-flags key-shares signing-prefs verify-prefs expect-peer-verify-pref accepted-peer-cert-types
-    available-client-cert-types
-""".split()
+LISTS = [
+    "curves",
+    "curves-flags",
+    "key-shares",
+    "signing-prefs",
+    "verify-prefs",
+    "expect-peer-verify-pref",
+    "accepted-peer-cert-types",
+    "available-client-cert-types",
+]
 """Numbers, each by a flag of its own."""
 
-CREDENTIALS = {"new-x509-credential": "x509", "new-rpk-credential": "rpk", "new-psk-credential": "psk",
-               "new-delegated-credential": "delegated"}
+CREDENTIALS = {
+    "new-x509-credential": "x509",
+    "new-rpk-credential": "rpk",
+    "new-psk-credential": "psk",
+    "new-delegated-credential": "delegated",
+}
 """Each begins a credential, which the flags of OF_CREDENTIAL are about from then on."""
 
 OF_CREDENTIAL = frozenset(
-    """
-    cert-file key-file signing-prefs ocsp-response signed-cert-timestamps delegated-credential must-match-issuer
-    psk-importer-key psk-importer-identity psk-importer-context psk-importer-sha256 psk-importer-sha384
-    """.split()
+    [
+        "cert-file",
+        "key-file",
+        "signing-prefs",
+        "ocsp-response",
+        "signed-cert-timestamps",
+        "delegated-credential",
+        "must-match-issuer",
+        "psk-importer-key",
+        "psk-importer-identity",
+        "psk-importer-context",
+        "psk-importer-sha256",
+        "psk-importer-sha384",
+    ]
 )
 HASHES = {"psk-importer-sha256": "sha256", "psk-importer-sha384": "sha384"}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cryptography import x509
 
+from interop.bogo.flags import Settings, Unimplemented
 from minitls import ClientAuth, ClientConfig, Credential, Danger, Policy, ServerConfig, Session
 from minitls.certificates.credentials import load_chain, load_key
 from minitls.certificates.facts import ValidPath
@@ -19,24 +20,35 @@ from minitls.errors import Alert, CertificateError
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys
 
-from interop.bogo.flags import Settings, Unimplemented
-
 TLS12, TLS13 = 0x0303, 0x0304
 
 # What the suite takes for granted: the defaults of the library that it comes from, in names of ours.
 SUITES_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 SUITES_12 = tuple(
     f"TLS_{name}"
-    for name in """
-    ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 ECDHE_RSA_WITH_AES_128_GCM_SHA256
-    ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 ECDHE_RSA_WITH_AES_256_GCM_SHA384
-    ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256
-    ECDHE_ECDSA_WITH_AES_128_CBC_SHA ECDHE_RSA_WITH_AES_128_CBC_SHA ECDHE_PSK_WITH_AES_128_CBC_SHA
-    ECDHE_ECDSA_WITH_AES_256_CBC_SHA ECDHE_RSA_WITH_AES_256_CBC_SHA ECDHE_PSK_WITH_AES_256_CBC_SHA
-    RSA_WITH_AES_128_GCM_SHA256 RSA_WITH_AES_256_GCM_SHA384
-    RSA_WITH_AES_128_CBC_SHA PSK_WITH_AES_128_CBC_SHA RSA_WITH_AES_256_CBC_SHA PSK_WITH_AES_256_CBC_SHA
-    ECDHE_ECDSA_WITH_AES_128_CBC_SHA256 ECDHE_RSA_WITH_AES_128_CBC_SHA256
-    """.split()
+    for name in [
+        "ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        "ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        "ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        "ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        "ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        "ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256",
+        "ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+        "ECDHE_RSA_WITH_AES_128_CBC_SHA",
+        "ECDHE_PSK_WITH_AES_128_CBC_SHA",
+        "ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+        "ECDHE_RSA_WITH_AES_256_CBC_SHA",
+        "ECDHE_PSK_WITH_AES_256_CBC_SHA",
+        "RSA_WITH_AES_128_GCM_SHA256",
+        "RSA_WITH_AES_256_GCM_SHA384",
+        "RSA_WITH_AES_128_CBC_SHA",
+        "PSK_WITH_AES_128_CBC_SHA",
+        "RSA_WITH_AES_256_CBC_SHA",
+        "PSK_WITH_AES_256_CBC_SHA",
+        "ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+        "ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+    ]
 )
 GROUPS = ("X25519MLKEM768", "x25519", "secp256r1", "secp384r1")
 SCHEMES = ("ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256", "ecdsa_secp384r1_sha384", "rsa_pss_rsae_sha384", "rsa_pss_rsae_sha512")
@@ -96,9 +108,7 @@ class OneSession:
 def policy_of(settings: Settings) -> Policy:
     low, high = settings.min_version or TLS12, settings.max_version or TLS13
     versions = tuple(
-        version
-        for version, off in ((TLS13, settings.no_tls13), (TLS12, settings.no_tls12))
-        if low <= version <= high and not off
+        version for version, off in ((TLS13, settings.no_tls13), (TLS12, settings.no_tls12)) if low <= version <= high and not off
     )
     if not versions:
         raise Unimplemented("TLS 1.1 and older")

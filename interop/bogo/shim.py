@@ -10,12 +10,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from minitls import AlertReceived, ClientConnection, Session, ServerConnection, TLSError
-
 from interop.bogo import expect
 from interop.bogo.flags import Settings, Unimplemented, parse
 from interop.bogo.link import Link
 from interop.bogo.settings import OneSession, Shared, client_config, server_config
+from minitls import AlertReceived, ClientConnection, ServerConnection, Session, TLSError
 
 UNIMPLEMENTED = 89
 
@@ -76,11 +75,16 @@ def converse(link: Link, settings: Settings) -> None:
     engine = link.engine
     if settings.export_keying_material:
         context = settings.export_context if settings.use_export_context else None
-        label = (settings.export_label or "")
+        label = settings.export_label or ""
         link.write(engine.info.export_keying_material(label, context, settings.export_keying_material))
-    for unsupported in (
-        "export-traffic-secrets tls-unique send-alert write-different-record-sizes read-with-unfinished-write peek-then-read"
-    ).split():
+    for unsupported in [
+        "export-traffic-secrets",
+        "tls-unique",
+        "send-alert",
+        "write-different-record-sizes",
+        "read-with-unfinished-write",
+        "peek-then-read",
+    ]:
         if unsupported in settings.said:
             raise NotImplementedError(unsupported)
     if settings.shim_writes_first:
