@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ ASYNCIO = "-minitls-asyncio"
 SOCKET = "MINITLS_BOGO"
 """The variable that tells client.c the nursery's socket."""
 
+NURSERY = (sys.executable, "-W", "ignore", "-m", "interop.bogo.nursery")
 NAMES_SHIM = """\
 #!/bin/sh
 [ "$*" = -is-handshaker-supported ] && echo No && exit 0
@@ -79,7 +80,7 @@ def obtain(cache: Path, said: Callable[[str], None]) -> Path:
     except ValueError:
         told = {"Error": last_line(fetched.stderr)}
     if "Dir" not in told:
-        raise Unavailable(f"the Go module proxy does not give {MODULE}@{VERSION}: {last_line(told['Error'])}")
+        raise Unavailable(f"the Go module proxy does not give {MODULE}: {last_line(told['Error'])}")
     # The module is its own main module, in a folder that cannot be written to.
     source, readonly = Path(told["Dir"]), {"GOFLAGS": "-mod=readonly"}
     needed = go("list", "-deps", "-test", "./ssl/test/runner", folder=source, environ=readonly)
@@ -144,13 +145,13 @@ def compiled_client(cache: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def nursery(scratch: Path) -> Iterator[dict[str, str]]:
+def nursery(scratch: Path, program: Sequence[str] = NURSERY) -> Iterator[dict[str, str]]:
     """A nursery that runs; the variables by which a client finds it."""
     path = scratch / "nursery"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(64)
-        command = [sys.executable, "-W", "ignore", "-m", "interop.bogo.nursery", str(listener.fileno())]
+        command = [*program, str(listener.fileno())]
         # In a session of its own: Ctrl-C is for us, and our end closes its standard input, which ends it.
         serving = subprocess.Popen(
             command,
@@ -206,11 +207,11 @@ def run(runner: Path, cache: Path, options: Options, case: Callable[[str, str, s
         running = subprocess.Popen(
             command, cwd=scratch, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        try:
-            rest = follow(running, case)
-        finally:
-            running.kill()
-            running.wait()
+        with running:
+            try:
+                rest = follow(running, case)
+            finally:
+                running.kill()
         if not report.exists():
             raise Broken(f"the runner ended with status {running.returncode}, and no report:\n{rest}")
         results: dict[str, dict[str, str]] = json.loads(report.read_text())["tests"]
