@@ -296,6 +296,7 @@ class _Config:
     ``record_size_limit``: ask the peer for records of at most this many bytes (RFC 8449); None: as long as they may be.
     ``certificate_compression``: how certificates may be compressed (RFC 8879), best first: "brotli", "zstd", "zlib".  The peer is
     asked for these, and gets the first that it can read.  None: the peer is not asked, and gets the best that is installed.
+    ``grease``: send RFC 8701's meaningless values, in hellos and in tickets, so that peers stay tolerant of what comes later.
     ``clock``: seconds since the epoch; ``random``: n random bytes.  For tests.
     """
 
@@ -313,6 +314,7 @@ class _Config:
     record_padding: int = 0
     record_size_limit: int | None = None
     certificate_compression: tuple[Name, ...] | None = None
+    grease: bool = True
     clock: Callable[[], float] = field(default=time.time, repr=False)
     random: Callable[[int], bytes] = field(default=os.urandom, repr=False)
 
@@ -377,7 +379,9 @@ class ClientConfig(_Config):
     ``session_tickets``: let TLS 1.2's servers give us tickets (RFC 5077); else they remember the sessions themselves, by ID.
     ``tickets_wanted``: ask for so many tickets after a full and after a resumed handshake (RFC 9149); None: as the server likes.
     ``post_handshake_auth``: let the server ask for ``credential`` after the handshake, too (RFC 8446 section 4.2.6); TLS 1.3.
-    ``grease``: send RFC 8701's meaningless values, so that servers stay tolerant of what comes later.
+    ``permute_extensions``: send the hello's extensions in any order (RFC 8446 section 4.2), so that no server comes to rely on one.
+    ``fallback_scsv``: say that this repeats, with fewer versions, a hello that failed: a server that has more refuses then, for
+    somebody may have made it fail (RFC 7507 section 4).
     ``send_certificate_authorities``: tell servers which roots we trust (RFC 8446 section 4.2.4): for small private stores only.
     """
 
@@ -390,7 +394,8 @@ class ClientConfig(_Config):
     session_tickets: bool = True
     tickets_wanted: tuple[int, int] | None = None
     post_handshake_auth: bool = False
-    grease: bool = True
+    permute_extensions: bool = False
+    fallback_scsv: bool = False
     send_certificate_authorities: bool = False
 
     def __post_init__(self) -> None:

@@ -27,6 +27,8 @@ from minitls import (
 )
 from minitls.certificates.credentials import Credential
 from minitls.crypto.signatures import CLIENT_CONTEXT, SCHEMES, SERVER_CONTEXT
+from minitls.sessions.store import MemoryStore
+from minitls.sessions.tickets import TicketKeys
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry, OfferedPsks, PskIdentity, ServerName
 from minitls.wire.hello import (
@@ -171,6 +173,16 @@ def longer(kind: type[Message]) -> MakeLie:
 
 def shorter(kind: type[Message]) -> MakeLie:
     return lambda _: edit_bytes(kind, lambda body: body.pop())
+
+
+def overheard(said: list[Any]) -> Lie:
+    """The truth, noted down."""
+
+    def note(message: Message) -> list[Any]:
+        said.append(message)
+        return [message]
+
+    return note
 
 
 def greased(client: ClientConnection, where: str) -> int:
@@ -781,8 +793,19 @@ def test_tickets_with_grease_are_taken(pki: Pki) -> None:
     assert honest.error is None
 
 
+@pytest.mark.parametrize("grease", [False, True])
+def test_our_tickets_have_grease(pki: Pki, grease: bool) -> None:
+    """RFC 8701 section 4.1, so that clients stay tolerant, too."""
+    said: list[Any] = []
+    client = ClientConnection(pki.client_config(session_store=MemoryStore()), server_hostname="localhost")
+    meeting = meet(client, lying_server(pki.server_config(grease=grease), overheard(said)))
+    assert meeting.completed == (True, True)
+    tickets = [message for message in said if isinstance(message, NewSessionTicket)]
+    assert [sum(map(is_grease, ticket.extensions)) for ticket in tickets] == [grease, grease]
+
+
 def test_our_own_grease_is_everywhere_and_new_each_time(pki: Pki) -> None:
-    """RFC 8701 section 3.1: in suites, groups, shares, versions and twice in the extensions; never in what servers must answer."""
+    """RFC 8701 section 3.1: wherever a list may grow, and twice in the extensions; never in what servers must answer."""
     seen = set()
     for _ in range(40):
         hello = ClientConnection(pki.client_config(), server_hostname="localhost").info.client_hello
@@ -790,10 +813,41 @@ def test_our_own_grease_is_everywhere_and_new_each_time(pki: Pki) -> None:
         assert len(set(kinds)) == 2
         assert next(iter(hello.extensions)) == kinds[0]
         assert hello.extensions[kinds[0]] == b""
-        for values in hello.cipher_suites, hello.extensions[10], hello.extensions[43], [s.group for s in hello.extensions[51]]:
+        lists = [hello.extensions[kind] for kind in (X.supported_groups, X.signature_algorithms, X.supported_versions)]
+        for values in hello.cipher_suites, *lists, [share.group for share in hello.extensions[X.key_share]]:
             assert is_grease(values[0])
             assert not any(is_grease(value) for value in values[1:])
         seen.add((hello.cipher_suites[0], *kinds))
     assert len(seen) > 20
     quiet = ClientConnection(pki.client_config(grease=False), server_hostname="localhost").info.client_hello
     assert not any(is_grease(kind) for kind in (*quiet.extensions, *quiet.cipher_suites, *quiet.extensions[10]))
+
+
+def test_extensions_in_any_order(pki: Pki) -> None:
+    """Section 4.2: another one each time, which the second hello keeps; a PSK stays last."""
+    store, tickets = MemoryStore(), TicketKeys()
+    orders = set()
+    for number in range(8):
+        said: list[Any] = []
+        server_config = pki.server_config(tickets=tickets, policy=Policy(groups=("secp384r1",)))
+        client = lying_client(pki.client_config(permute_extensions=True, session_store=store), overheard(said))
+        meeting = meet(client, ServerConnection(server_config))
+        assert meeting.completed == (True, True)
+        first, second = (list(hello.extensions) for hello in said if isinstance(hello, ClientHello))
+        assert first == second
+        assert (first[-1] == X.pre_shared_key) is bool(number)
+        orders.add(tuple(kind for kind in first if not is_grease(kind)))
+    assert len(orders) > 6
+    assert len({frozenset(order) for order in orders}) == 2  # with a PSK, and without
+
+
+@pytest.mark.parametrize("fallen", [False, True])
+def test_a_hello_that_fell_back_says_so(pki: Pki, fallen: bool) -> None:
+    """RFC 7507 section 4."""
+    policy = Policy.intermediate.replace(versions=("TLSv1.2",))
+    client = ClientConnection(pki.client_config(policy=policy, fallback_scsv=fallen), server_hostname="localhost")
+    meeting = meet(client, ServerConnection(pki.server_config()))
+    assert meeting.completed == (not fallen, not fallen)
+    if fallen:
+        assert client.info.client_hello.cipher_suites[-1] == 0x5600
+        assert meeting.server.error.reason == "inappropriate_fallback"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from minitls.config import ClientConfig
 from minitls.crypto.groups import GROUPS, KeyShare
 from minitls.data import dataclass
@@ -18,7 +20,7 @@ from minitls.handshake.resume import Remembered, identity_of, is_bound_to, remem
 from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import UNCOMPRESSED, CertificateStatusRequest, KeyShareEntry, ServerName, TicketRequest
-from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, HelloRetryRequest, ServerHello
+from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, FALLBACK_SCSV, ClientHello, HelloRetryRequest, ServerHello
 from minitls.wire.numbers import GREASE, CertificateStatusType, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
 
@@ -100,7 +102,7 @@ def make_offer(
     from minitls.certificates.names import is_address
 
     policy, codes, random = config.policy, config.policy.codes, config.random
-    greased = _grease(random(5)) if config.grease else ()
+    greased = _grease(random(6)) if config.grease else ()
     tls13, tls12 = ProtocolVersion.TLSv1_3 in codes.versions, ProtocolVersion.TLSv1_2 in codes.versions
     session = known.session if known is not None and known.session.version == ProtocolVersion.TLSv1_2 else None
     psks = (of_session(known.session.ticket, known), *external) if known is not None and session is None else external
@@ -112,7 +114,7 @@ def make_offer(
     if server_name is not None and not is_address(server_name):
         extensions[X.server_name] = (ServerName(0, server_name.encode("ascii")),)
     extensions[X.supported_groups] = (*greased[1:2], *codes.groups)
-    extensions[X.signature_algorithms] = offered_schemes(policy)
+    extensions[X.signature_algorithms] = (*greased[5:], *offered_schemes(policy))
     if policy.schemes_differ:
         extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes or ()))
     if config.alpn:
@@ -151,6 +153,8 @@ def make_offer(
             extensions[X.early_data] = None
     if greased:
         extensions[greased[4]] = b"\0"
+    if config.permute_extensions:
+        extensions = permuted(extensions, random)
     offer_psks(extensions, psks, config.clock())
     session_id = random(32) if tls13 or session is not None else b""  # middlebox compatibility mode (appendix D.4)
     if session is not None and session.session_id:
@@ -159,7 +163,7 @@ def make_offer(
         legacy_version=ProtocolVersion.TLSv1_2,
         random=random(32),
         legacy_session_id=session_id,
-        cipher_suites=(*greased[:1], *suites),
+        cipher_suites=(*greased[:1], *suites, *((FALLBACK_SCSV,) if config.fallback_scsv else ())),
         legacy_compression_methods=b"\0",
         extensions=extensions,
     )
@@ -179,8 +183,14 @@ def make_shares(groups: tuple[int, ...]) -> tuple[KeyShare, ...]:
     return tuple(made[code] for code in groups)
 
 
+def permuted(extensions: Extensions, random: Callable[[int], bytes]) -> Extensions:
+    """The same in any order, as section 4.2 allows; pre_shared_key is not among them yet, which must come last."""
+    places = sorted((random(4), kind) for kind in extensions)
+    return Extensions((kind, extensions[kind]) for _, kind in places)
+
+
 def _grease(random: bytes) -> tuple[int, ...]:
-    """RFC 8701 section 3.1: values for a cipher suite, a group, a version and two different extensions."""
+    """RFC 8701 section 3.1: values for a cipher suite, a group, a version, two different extensions and a signature scheme."""
     picked = [byte >> 4 for byte in random]
     if picked[3] == picked[4]:
         picked[4] ^= 1

@@ -17,7 +17,7 @@ from minitls.wire.codec import Extensions
 from minitls.wire.extensions import TicketRequest
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import NewSessionTicket
-from minitls.wire.numbers import CertificateType, CipherSuite, ProtocolVersion
+from minitls.wire.numbers import GREASE, CertificateType, CipherSuite, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
 
 LONGEST_TICKET = 2**15
@@ -131,6 +131,8 @@ def make_tickets(config: ServerConfig, info: ConnectionInfo) -> Iterator[tuple[N
         max_early_data=early_data,
     )
     extensions = Extensions({X.early_data: early_data} if early_data else {})
+    if config.grease:  # RFC 8701 section 4.1
+        extensions[GREASE[config.random(1)[0] >> 4]] = b""
     while True:
         random = config.random(12)
         nonce, session.age_add = random[:8], int.from_bytes(random[8:], "big")

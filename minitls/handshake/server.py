@@ -8,11 +8,10 @@ from minitls.handshake import server13
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.negotiate import choose_version
 from minitls.wire.extensions import ServerName
-from minitls.wire.hello import ClientHello
+from minitls.wire.hello import FALLBACK_SCSV, ClientHello
 from minitls.wire.numbers import ExtensionType as X
 from minitls.wire.numbers import ProtocolVersion
 
-FALLBACK_SCSV = 0x5600
 _VERSIONS = frozenset(ProtocolVersion)
 """What a version may be: GREASE is none, however large."""
 

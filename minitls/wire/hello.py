@@ -16,6 +16,9 @@ HELLO_RETRY_REQUEST_RANDOM = hashlib.sha256(b"HelloRetryRequest").digest()
 DOWNGRADE_TO_12 = b"DOWNGRD\x01"
 DOWNGRADE_TO_11 = b"DOWNGRD\x00"
 
+FALLBACK_SCSV = 0x5600
+"""RFC 7507 section 2: no cipher suite, but a word to the server in the place of one."""
+
 
 class Message(Structure):
     """A handshake message.  ``raw``: its bytes on the wire, header included; set by who reads or sends it."""
