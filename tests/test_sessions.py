@@ -573,6 +573,18 @@ def test_the_server_takes_the_extended_master_secret_back(pki: Pki, by: str) -> 
 
 
 @by_both
+def test_the_server_adds_the_extended_master_secret(pki: Pki, by: str) -> None:
+    """To a session that was made without it: the client aborts."""
+    pair = legacy_pair(pki, by)
+    without, again = (edit(ClientHello, lambda hello: hello.extensions.pop(X.extended_master_secret)) for _ in range(2))
+    pair.meet(client_lie=without)
+    added = edit(ServerHello, lambda hello: hello.extensions.update({X.extended_master_secret: None}))
+    client, _ = pair.meet(client_lie=again, server_lie=added)
+    assert isinstance(client.error, PeerMisbehaved)
+    assert (client.error.alert, client.error.reason) == (Alert.handshake_failure, "resumed_non_ems_session_with_ems_extension")
+
+
+@by_both
 def test_the_extended_master_secret_comes_later(pki: Pki, by: str) -> None:
     """A session without it is not resumed by a hello that has it: there is a full handshake."""
     pair = legacy_pair(pki, by)

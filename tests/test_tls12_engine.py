@@ -31,6 +31,7 @@ from minitls.events import ApplicationData
 from minitls.record.protection import MAX_PLAINTEXT
 from minitls.sessions.store import MemoryStore
 from minitls.testing import exchange, memory_pair
+from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, Message, ServerHello
 from minitls.wire.messages12 import CertificateRequest12, CertificateStatus12, ClientKeyExchange, ServerHelloDone, ServerKeyExchange
 from minitls.wire.numbers import ExtensionType as X
@@ -159,14 +160,29 @@ def test_byte_at_a_time_is_as_whole(pki: Pki, suite: Suite12) -> None:
     )
 
 
+CURVE_OF = {"p256": "secp256r1", "p384": "secp384r1", "p521": "secp521r1"}
+
+
 @pytest.mark.parametrize("key", ["p256", "p384", "p521", "ed25519", "ed448", "rsa2048"])
 @pytest.mark.parametrize("group", ["x25519", "secp256r1", "secp384r1", "secp521r1", "x448"])
 def test_every_key_on_every_curve(pki: Pki, key: str, group: str) -> None:
-    policy = SAFE.replace(groups=(group,))
-    client, server = memory_pair(pki.client_config(policy=policy), pki.server_config(policy=policy, credentials=(pki.server(key),)))
+    ours = SAFE.replace(groups=(group, CURVE_OF.get(key, group)))
+    theirs = pki.server_config(policy=SAFE.replace(groups=(group,)), credentials=(pki.server(key),))
+    client, server = memory_pair(pki.client_config(policy=ours), theirs)
     assert client.info.group == server.info.group == group
     scheme = client.info.signature_scheme or ""
     assert scheme.startswith({"p": "ecdsa", "e": "ed", "r": "rsa_pss_rsae"}[key[0]])
+
+
+def test_a_certificate_on_a_curve_that_the_client_has_not(pki: Pki) -> None:
+    """RFC 8422 section 5.3: supported_groups are for the certificate's key, too."""
+    ours = {"policy": SAFE.replace(groups=("x25519", "secp384r1"))}
+    p256, p384, rsa = (pki.server(key) for key in ("p256", "p384", "rsa2048"))
+    met = meeting(pki, ours, {"credentials": (p256,)})
+    refused(met.server, Alert.handshake_failure, "no_shared_cipher", met.client)
+    for other in (p384, rsa):
+        met = meeting(pki, ours, {"credentials": (p256, other)})
+        assert met.client.info.peer_chain == other.chain
 
 
 def test_cbc_without_encrypt_then_mac(pki: Pki) -> None:
@@ -849,17 +865,29 @@ LIES: dict[str, tuple[Callable[[Any], object], Alert, str]] = {
         Alert.unsupported_extension,
         "unsolicited_extension",
     ),
+    "an extension of TLS 1.3's": (
+        lambda m: m.extensions.update({X.key_share: KeyShareEntry(0x001D, bytes(32))}),
+        Alert.illegal_parameter,
+        "misplaced_extension",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", LIES)
 def test_server_hello(pki: Pki, what: str) -> None:
-    """RFC 5246 section 7.4.1.3."""
+    """RFC 5246 section 7.4.1.3, RFC 8446 section 4.2."""
     change, alert, reason = LIES[what]
     client = ClientConnection(pki.client_config(), server_hostname="localhost")
     met = meet(client, lying_server(pki.server_config(policy=SAFE), edit(ServerHello, change)))
     assert isinstance(client.error, PeerMisbehaved)
     refused(client, alert, reason, met.server)
+
+
+def test_servers_that_say_which_groups_they_have(pki: Pki) -> None:
+    """Old ones do, in an answer that RFC 8422 does not know."""
+    client = ClientConnection(pki.client_config(), server_hostname="localhost")
+    lie = edit(ServerHello, lambda m: m.extensions.update({X.supported_groups: (0x0017,)}))
+    assert meet(client, lying_server(pki.server_config(policy=SAFE), lie)).completed == (True, True)
 
 
 def test_random_record_types_and_versions_in_the_first_record(pki: Pki) -> None:

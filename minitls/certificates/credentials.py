@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minitls.certificates.faults import PARSE_ERRORS, called, name_of, printable, quietly, read_der, read_pem
@@ -35,10 +35,11 @@ class Credential:
     """A certificate chain and its signer; immutable.
 
     ``chain``: DER, leaf first.  ``schemes``: what the key can sign with in TLS 1.3, best first.  ``names``: the leaf's DNS
-    names and addresses.  ``Credential(chain, signer=fn)``: ``fn(scheme, data)`` gives the signature, and may be async: a key
-    that we never see.  ``ocsp_response``, ``scts``: see :meth:`stapled`.  ``delegations``: see :meth:`delegated`; ``delegation``:
-    what one of these shows beside the certificate.  ``certificate_type``: a raw public key's is another (:meth:`raw`).  Raises
-    Misuse for what is no certificate, or a key that no scheme fits.
+    names and addresses.  ``curve``: of an ECDSA key, as IANA names the group.  ``Credential(chain, signer=fn)``: ``fn(scheme,
+    data)`` gives the signature, and may be async: a key that we never see.  ``ocsp_response``, ``scts``: see :meth:`stapled`.
+    ``delegations``: see :meth:`delegated`; ``delegation``: what one of these shows beside the certificate.
+    ``certificate_type``: a raw public key's is another (:meth:`raw`).  Raises Misuse for what is no certificate, or a key that
+    no scheme fits.
     """
 
     certificate_type: ClassVar[CertificateType] = CertificateType.X509
@@ -49,6 +50,7 @@ class Credential:
         "_signatures",
         "_signer",
         "chain",
+        "curve",
         "delegation",
         "delegations",
         "is_rsa",
@@ -80,7 +82,9 @@ class Credential:
         self.scts: tuple[bytes, ...] = ()
         self.delegation: Delegation | None = None
         self.delegations: tuple[Credential, ...] = ()
-        self.is_rsa = isinstance(self.leaf.public_key(), rsa.RSAPublicKey)
+        public_key = self.leaf.public_key()
+        self.is_rsa = isinstance(public_key, rsa.RSAPublicKey)
+        self.curve = public_key.curve.name if isinstance(public_key, ec.EllipticCurvePublicKey) else None
         if not self.schemes:
             raise Misuse("the certificate's key is of a kind that TLS 1.3 cannot sign with", reason="unsupported_key")
 

@@ -43,7 +43,7 @@ class RawKey(Credential):
         self.names = ()
         self.schemes = subject.schemes
         self.schemes12 = ()
-        self.is_rsa = isinstance(subject.key, RSAPublicKey)
+        self.is_rsa, self.curve = isinstance(subject.key, RSAPublicKey), None  # TLS 1.2 looks at curves, and has no raw keys
         self.ocsp_response, self.scts = b"", ()
         self.delegation, self.delegations = None, ()
         self._issuers = frozenset()

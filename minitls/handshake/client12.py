@@ -9,7 +9,7 @@ from minitls.crypto.groups import CURVES
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, DecodeError, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.authenticate import PeerKey, conclude, verify_der_chain
-from minitls.handshake.client13 import check_alpn, unsolicited
+from minitls.handshake.client13 import IN_SERVER_HELLO, check_alpn, misplaced, unsolicited
 from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, plain_psk
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import agreed_limits
@@ -140,10 +140,13 @@ def check_server_hello(hs: Handshake, config: ClientConfig, hello: ClientHello, 
     for kind in extensions:
         if kind not in hello.extensions:
             raise unsolicited("ServerHello", kind)
+        if kind in IN_SERVER_HELLO:
+            raise misplaced("the ServerHello of TLS 1.2", kind)
     if UNCOMPRESSED not in extensions.get(X.ec_point_formats, (UNCOMPRESSED,)):
         raise PeerMisbehaved(
             Alert.illegal_parameter, "the server wants compressed points alone", rule="RFC 8422 5.2", reason="bad_point_formats"
         )
+    hs.info.server_name_used = X.server_name in extensions
     check_alpn(hs, config, extensions)
     take_answer(hs, hello, extensions, tls13=False)
     hs.limit_fragments(*agreed_limits(hello.extensions, extensions, tls13=False))

@@ -37,7 +37,8 @@ from minitls.wire.numbers import ExtensionType as X
 if TYPE_CHECKING:
     from minitls.handshake.client import Offer
 
-_IN_SERVER_HELLO = frozenset({X.supported_versions, X.key_share, X.pre_shared_key})
+IN_SERVER_HELLO = frozenset({X.supported_versions, X.key_share, X.pre_shared_key})
+"""What it may hold in TLS 1.3, and nothing of which TLS 1.2 has."""
 
 
 def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerHello | HelloRetryRequest) -> Flow[None]:
@@ -114,17 +115,12 @@ def check_answer(hello: ClientHello, answer: ServerHello | HelloRetryRequest) ->
         raise PeerMisbehaved(
             Alert.illegal_parameter, f"{name} wants compression", rule="RFC 8446 4.1.3", reason="unsupported_compression"
         )
-    allowed = _IN_SERVER_HELLO if isinstance(answer, ServerHello) else {X.supported_versions, X.key_share, X.cookie}
+    allowed = IN_SERVER_HELLO if isinstance(answer, ServerHello) else {X.supported_versions, X.key_share, X.cookie}
     for kind in answer.extensions:
         if kind not in hello.extensions and kind != X.cookie:
             raise unsolicited(name, kind)
         if kind not in allowed:
-            raise PeerMisbehaved(
-                Alert.illegal_parameter,
-                f"the extension {name_of(ExtensionType, kind)} does not belong in {name}",
-                rule="RFC 8446 4.2",
-                reason="misplaced_extension",
-            )
+            raise misplaced(name, kind)
     return SUITES[answer.cipher_suite]
 
 
@@ -135,6 +131,16 @@ def unsolicited(where: str, kind: int) -> PeerMisbehaved:
         f"{where} answers {name_of(ExtensionType, kind)}, which we did not ask for",
         rule="RFC 8446 4.2",
         reason="unsolicited_extension",
+    )
+
+
+def misplaced(where: str, kind: int) -> PeerMisbehaved:
+    """Section 4.2: an extension that we know from other messages."""
+    return PeerMisbehaved(
+        Alert.illegal_parameter,
+        f"the extension {name_of(ExtensionType, kind)} does not belong in {where}",
+        rule="RFC 8446 4.2",
+        reason="misplaced_extension",
     )
 
 
@@ -240,6 +246,7 @@ def check_encrypted_extensions(hs: Handshake, config: ClientConfig, hello: Clien
     for kind in message.extensions:
         if kind not in hello.extensions or is_grease(kind):  # RFC 8701 section 3.1: nobody answers GREASE
             raise unsolicited("EncryptedExtensions", kind)
+    hs.info.server_name_used = X.server_name in message.extensions
     check_alpn(hs, config, message.extensions)
     take_answer(hs, hello, message.extensions, tls13=True)
     hs.limit_fragments(*agreed_limits(hello.extensions, message.extensions, tls13=True))

@@ -202,6 +202,8 @@ def choose_suite12(
                 continue
             encrypted = suite.key_exchange == "RSA"  # nothing is signed, so no scheme has to fit
             fitting = [c for c in pool if c.is_rsa == (suite.authentication == "RSA") and (c.can_decrypt or not encrypted)]
+            if groups is not None:  # they are for the certificate's key, too (RFC 8422 section 5.3)
+                fitting = [c for c in fitting if c.curve is None or NamedGroup[c.curve] in groups]
             accepted = tuple(SCHEMES) if encrypted else schemes
             try:
                 credential, scheme, _ = choose_credential(fitting, server_name, accepted, authorities, policy, tls12=True)

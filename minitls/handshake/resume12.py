@@ -71,7 +71,7 @@ def check_resumed(hellos: Hellos, session: Session) -> None:
             Alert.handshake_failure,
             "the server resumes the session with another kind of master secret",
             rule="RFC 7627 5.3",
-            reason="resumed_ems_session_without_ems_extension",
+            reason="resumed_non_ems_session_with_ems_extension" if hellos.extended else "resumed_ems_session_without_ems_extension",
         )
 
 

@@ -130,7 +130,7 @@ EXTENSIONS: Mapping[int, Mapping[HandshakeType | str, Codec[Any]]] = {
     X.server_name: {CH: vector(ServerName.codec, 1, 2**16 - 1), EE: nothing, CR: rest, SH: nothing},
     X.max_fragment_length: {CH: uint8, EE: uint8, SH: uint8},
     X.status_request: {CH: CertificateStatusRequest.codec, CR: rest, CT: CertificateStatus.codec, SH: nothing},
-    X.supported_groups: {CH: _GROUPS, EE: _GROUPS},
+    X.supported_groups: {CH: _GROUPS, EE: _GROUPS, SH: _GROUPS},  # old servers of TLS 1.2 send it; TLS 1.3 has it refused
     X.ec_point_formats: {CH: _POINT_FORMATS, SH: _POINT_FORMATS},
     X.signature_algorithms: {CH: _SCHEMES, CR: _SCHEMES},
     X.use_srtp: {CH: rest, EE: rest, SH: rest},
