@@ -36,6 +36,7 @@ class Timing:
 class ConnectionInfo:
     """What was agreed, and with whom.  Names are IANA's; what does not apply is None.
 
+    ``server_name_used``: whether the server says that it chose its certificate by that name (RFC 6066 section 3); it need not.
     ``signature_scheme``: what the server proved its key with; ``client_signature_scheme``: the client, if it was asked.
     ``peer_chain``: what the peer sent, ``verified_chain``: the path that was found good, up to the root; DER, leaf first.
     ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked, as it came; ``beside``: what it says,
@@ -55,6 +56,7 @@ class ConnectionInfo:
     role: Literal["client", "server"]
     timing: Timing
     server_name: str | None = None
+    server_name_used: bool = False
     version: str | None = None
     cipher_suite: str | None = None
     group: str | None = None

@@ -142,6 +142,22 @@ def test_names(pki: Pki, grease: bool, name: str) -> None:
     assert server.info.server_name == ("localhost" if name.lower().startswith("local") else None)
 
 
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_who_used_the_server_name(pki: Pki, version: str) -> None:
+    """RFC 6066 section 3: the server says so where the name led to the certificate, by what is in it or by the application."""
+    policy = Policy.intermediate.replace(versions=(version,))
+    other = pki.issue("other.example").credential()
+    for select, credential, used in (
+        (None, pki.server(), True),
+        (None, other, False),
+        (lambda hello: other, other, True),
+        (lambda hello: None, other, False),
+    ):
+        client_config = pki.client_config(policy=policy, verify=Danger.accept_any_name)
+        client, server = memory_pair(client_config, pki.server_config(credentials=(credential,), select_credential=select))
+        assert (client.info.server_name_used, server.info.server_name_used) == (used, used)
+
+
 def test_client_declines(pki: Pki) -> None:
     client, server = memory_pair(pki.client_config(), pki.server_config(client_auth=ClientAuth.request, trust=pki.trust))
     agree(client, server)

@@ -15,7 +15,7 @@ from minitls.handshake.fragments import answer_limits
 from minitls.handshake.negotiate import Choice, choose_alpn, choose_suite12
 from minitls.handshake.resume import Remembered, context_of, recall
 from minitls.handshake.resume12 import find_session, make_session, master_of
-from minitls.handshake.server13 import candidates, choose_among
+from minitls.handshake.server13 import answer_name, candidates, choose_among
 from minitls.handshake.tls12 import (
     Hellos,
     Keys,
@@ -217,8 +217,8 @@ def send_hello(
         extensions[X.encrypt_then_mac] = None
     if X.ec_point_formats in offered and suite.key_exchange.startswith("ECDHE"):
         extensions[X.ec_point_formats] = (UNCOMPRESSED,)
-    if hs.info.server_name is not None and credential is not None and credential.matches(hs.info.server_name):
-        extensions[X.server_name] = None
+    if credential is not None:
+        answer_name(hs, extensions, credential)
     protocol = choose_alpn(hello.alpn if X.application_layer_protocol_negotiation in offered else None, config.alpn)
     if protocol is not None:
         extensions[X.application_layer_protocol_negotiation] = (protocol.encode("ascii"),)

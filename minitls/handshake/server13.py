@@ -342,7 +342,8 @@ def candidates(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[
     credentials = config.credentials
     if config.select_credential is not None:
         answer = yield from resolve(config.select_credential, hello)
-        credentials = credentials if answer is None else (answer,)
+        if answer is not None:
+            credentials, hs.info.server_name_used = (answer,), hs.info.server_name is not None
     if not credentials and config.psk is None:
         raise PeerIncompatible(
             Alert.unrecognized_name,
@@ -388,6 +389,13 @@ def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -
     return credential, scheme
 
 
+def answer_name(hs: Handshake, extensions: Extensions, credential: Credential) -> None:
+    """RFC 6066 section 3: say that the name led to the certificate, where it did: the application's choice, or ours by it."""
+    hs.info.server_name_used = hs.info.server_name_used or credential.matches(hs.info.server_name)
+    if hs.info.server_name_used:
+        extensions[X.server_name] = None
+
+
 def answers(
     hs: Handshake,
     terms: Terms,
@@ -397,8 +405,8 @@ def answers(
 ) -> Extensions:
     """EncryptedExtensions (section 4.3.1): what we have to say to the client's extensions."""
     extensions = Extensions()
-    if hs.info.server_name is not None and credential is not None and credential[0].matches(hs.info.server_name):
-        extensions[X.server_name] = None  # "we used it" (RFC 6066 section 3)
+    if credential is not None:
+        answer_name(hs, extensions, credential[0])
     if terms.protocol is not None:
         extensions[X.application_layer_protocol_negotiation] = (terms.protocol.encode("ascii"),)
     if credential is not None:
