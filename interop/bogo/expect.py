@@ -7,7 +7,7 @@ from typing import Any
 from interop.bogo.flags import Settings
 from minitls.certificates.credentials import load_chain
 from minitls.info import ConnectionInfo
-from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
+from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, SignatureScheme
 
 
 class Unexpected(Exception):
@@ -29,7 +29,7 @@ def version_of(info: ConnectionInfo) -> int:
 
 def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
     """Every expectation that there is a flag for, against what was agreed."""
-    server = info.role == "server"
+    server, tls13 = info.role == "server", info.version == "TLSv1.3"
     same("resumed", info.resumed, resumed and not settings.expect_session_miss)
     alpn = (settings.select_alpn if server else settings.expect_alpn) or b""
     same("ALPN", (info.alpn_protocol or "").encode("latin-1"), alpn)
@@ -46,15 +46,19 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         if wanted is not None:
             same(what, found, wanted)
     for flag, what, found in (
-        (settings.expect_extended_master_secret, "extended master secret", info.extended_master_secret),
+        (settings.expect_extended_master_secret, "extended master secret", tls13 or info.extended_master_secret),
         (settings.expect_hrr, "HelloRetryRequest", info.hello_retry),
         (settings.expect_no_hrr, "no HelloRetryRequest", not info.hello_retry),
+        (settings.expect_no_server_name, "no server name", info.server_name is None),
         (settings.expect_no_peer_cert, "no peer certificate", not info.peer_chain),
     ):
         if flag:
             same(what, found, True)
     if not settings.expect_no_peer_cert and (not server or settings.require_any_client_certificate):
         same("peer certificate", bool(info.peer_chain), True)
+    if settings.expect_advertised_alpn is not None:
+        offered = info.client_hello.extensions.get(ExtensionType.application_layer_protocol_negotiation, ())
+        same("ALPN offered", b"".join(bytes((len(name),)) + name for name in offered), settings.expect_advertised_alpn)
     if settings.expect_peer_cert_file is not None:
         with open(settings.expect_peer_cert_file, "rb") as file:
             same("peer's chain", info.peer_chain, tuple(der(each) for each in load_chain(file.read())))
@@ -75,9 +79,7 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         "expect-accept-early-data",
         "expect-reject-early-data",
         "expect-no-offer-early-data",
-        "expect-advertised-alpn",
         "expect-verify-result",
-        "expect-no-server-name",
     ]:
         if unknown in settings.said:
             raise NotImplementedError(unknown)

@@ -16,9 +16,12 @@ from minitls.certificates.credentials import load_chain, load_key
 from minitls.certificates.facts import ValidPath
 from minitls.certificates.trust import TrustStore
 from minitls.certificates.verify import parse_chain
+from minitls.data import replace
 from minitls.errors import Alert, CertificateError
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys
+from minitls.wire.extensions import EXTENSIONS
+from minitls.wire.numbers import ExtensionType, HandshakeType
 
 TLS12, TLS13 = 0x0303, 0x0304
 
@@ -144,13 +147,12 @@ def _pem(path: str) -> bytes:
 
 
 def scts_of(wire: bytes | None) -> tuple[bytes, ...]:
-    """SignedCertificateTimestampList (RFC 6962 section 3.3)."""
-    found, rest = [], (wire or b"")[2:]
-    while rest:
-        size = int.from_bytes(rest[:2], "big")
-        found.append(rest[2 : 2 + size])
-        rest = rest[2 + size :]
-    return tuple(found)
+    """SignedCertificateTimestampList (RFC 6962 section 3.3).  Raises DecodeError."""
+    if wire is None:
+        return ()
+    codec = EXTENSIONS[ExtensionType.signed_certificate_timestamp][HandshakeType.certificate]
+    scts: tuple[bytes, ...] = codec.read(wire, 0, len(wire))[0]
+    return scts
 
 
 def credential_of(settings: Settings) -> Credential | None:
@@ -185,7 +187,7 @@ def client_config(settings: Settings, shared: Shared, store: OneSession) -> Clie
     credentials = credentials_of(settings)
     if len(credentials) > 1:
         raise Unimplemented("several credentials of a client")
-    if settings.psk or settings.fallback_scsv:
+    if settings.psk:
         raise Unimplemented("psk")
     return ClientConfig(
         **common(settings, shared),
@@ -195,6 +197,8 @@ def client_config(settings: Settings, shared: Shared, store: OneSession) -> Clie
         session_store=store,
         session_tickets=not settings.no_ticket,
         grease=settings.enable_grease,
+        permute_extensions=settings.permute_extensions,
+        fallback_scsv=settings.fallback_scsv,
         request_staples=settings.enable_ocsp_stapling or settings.enable_signed_cert_timestamps,
     )
 
@@ -210,9 +214,12 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
         alpn: tuple[str, ...] = ("no such protocol",)
     else:
         alpn = (settings.select_alpn.decode("latin-1"),) if settings.select_alpn else ()
-    return ServerConfig(
+    credentials = credentials_of(settings)
+    by_name = settings.expect_server_name and not settings.no_server_name_ack
+    config = ServerConfig(
         **common(settings, shared),
-        credentials=credentials_of(settings),
+        credentials=credentials,
+        select_credential=(lambda hello: credentials[0]) if by_name else None,
         client_auth=asks,
         trust=Everybody(refuse=settings.verify_fail),
         alpn=alpn,
@@ -221,3 +228,6 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
         early_data=14336 if settings.enable_early_data else None,
         replay=shared.replay if settings.enable_early_data else None,
     )
+    if settings.select_empty_alpn:  # in the middle of the handshake
+        return replace(config, select_config=lambda hello: replace(config, alpn=("",)))
+    return config
