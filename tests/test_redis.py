@@ -152,6 +152,8 @@ def a_session(**changes: Any) -> Session:
         "context": b"",
         "identity": b"",
         "chain": (),
+        "ocsp_response": b"",
+        "scts": (),
         "session_id": b"\x01" * 32,
         "ticket": b"",
         "age_add": 0,

@@ -61,6 +61,8 @@ sessions = st.builds(
     context=bounded(0, 32),
     identity=bounded(0, 32),
     chain=st.lists(bounded(1, 300), max_size=3).map(tuple),
+    ocsp_response=bounded(0, 300),
+    scts=st.lists(bounded(1, 300), max_size=3).map(tuple),
     session_id=bounded(0, 32),
     ticket=bounded(0, 300),
     age_add=st.integers(0, 2**32 - 1),
@@ -84,6 +86,8 @@ def a_session(name: str = "localhost", **changes: Any) -> Session:
         "context": b"",
         "identity": b"",
         "chain": (),
+        "ocsp_response": b"",
+        "scts": (),
         "session_id": b"",
         "ticket": b"ticket",
         "age_add": 0,
@@ -321,6 +325,19 @@ def test_resumption(pki: Pki, by: str, suite: str) -> None:
     assert server.info.resumed
     assert client.info.cipher_suite == server.info.cipher_suite == suite
     assert client.info.peer_chain == pair.theirs.credentials[0].chain
+
+
+@pytest.mark.parametrize("policy", [SAFE, Policy.modern], ids=["1.2", "1.3"])
+def test_what_was_stapled_is_remembered(pki: Pki, policy: Policy) -> None:
+    """As the certificate is that it came with; a server that is asked anew has nothing to say of it."""
+    stapled = pki.server().stapled(ocsp_response=pki.stapled.ocsp_response, scts=(b"an SCT", b"another"))
+    pair = Pair(pki, "ticket", {"policy": policy, "request_staples": True}, {"policy": policy, "credentials": (stapled,)})
+    for resumed in (False, True, True):
+        client, server = pair.meet()
+        assert (client.info.resumed, server.info.resumed) == (resumed, resumed)
+        assert (client.info.ocsp_response, client.info.scts) == (stapled.ocsp_response, stapled.scts)
+        assert (server.info.ocsp_response, server.info.scts) == (b"", ())
+        pair.change(server={"credentials": (pki.server(),)})
 
 
 @by_both

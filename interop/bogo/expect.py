@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from interop.bogo.flags import Settings
+from interop.bogo.settings import scts_of
 from minitls.certificates.credentials import load_chain
 from minitls.info import ConnectionInfo
 from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, SignatureScheme
@@ -42,6 +43,7 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         (settings.expect_peer_signature_algorithm, "peer's signature scheme", code(SignatureScheme, peers_scheme)),
         (settings.expect_server_name, "server name", info.server_name),
         (settings.expect_ocsp_response, "OCSP response", info.ocsp_response),
+        (scts_of(settings.expect_signed_cert_timestamps) or None, "SCTs", info.scts),
     ):
         if wanted is not None:
             same(what, found, wanted)
@@ -68,7 +70,6 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         "expect-selected-credential",
         "expect-ticket-age-skew",
         "expect-early-data-reason",
-        "expect-signed-cert-timestamps",
         "expect-peer-verify-pref",
         "expect-certificate-types",
         "expect-client-ca-list",

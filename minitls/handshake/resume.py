@@ -49,6 +49,7 @@ def recall(hs: Handshake, known: Remembered, how: str) -> None:
     hs.info.authenticated = session.authenticated / 1000
     hs.info.delegated_until = session.until / 1000 or None
     hs.info.peer_chain = session.chain
+    hs.info.ocsp_response, hs.info.scts = session.ocsp_response, session.scts
     hs.info.verified_chain = known.path
 
 

@@ -41,6 +41,8 @@ def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float
         context=context,
         identity=identity,
         chain=hs.info.peer_chain,
+        ocsp_response=hs.info.ocsp_response,
+        scts=hs.info.scts,
         session_id=b"",
         ticket=b"",
         age_add=0,

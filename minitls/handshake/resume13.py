@@ -47,6 +47,8 @@ def session_of(info: ConnectionInfo, psk: bytes, created: int, lifetime: int, **
         server_name=(info.server_name or "").encode("ascii"),
         alpn=(info.alpn_protocol or "").encode("ascii"),
         chain=info.peer_chain,
+        ocsp_response=info.ocsp_response,
+        scts=info.scts,
         session_id=b"",
         **more,
     )

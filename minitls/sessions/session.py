@@ -5,7 +5,7 @@ from __future__ import annotations
 from minitls.errors import DecodeError
 from minitls.wire.codec import Structure, opaque, parse, serialize, structure, uint8, uint16, uint32, uint64, vector, wire
 
-FORMAT = 3
+FORMAT = 4
 MAX_LIFETIME = 7 * 24 * 3600
 """Seconds that a session may be resumed for, however often it is renewed (RFC 8446 section 4.6.1)."""
 
@@ -18,7 +18,8 @@ class Session(Structure):
     ``authenticated``, ``created``: when the peers proved who they are, and when this session was made of that, in milliseconds
     since the epoch; ``lifetime``: seconds from ``created``; ``until``: when the peer's delegated credential expires (RFC 9345),
     likewise, 0 for none.  ``context``: a digest of what the server's configuration asks of clients.  ``identity``: a digest of the
-    client's own certificate.  ``chain``: the peer's, DER, leaf first.  ``session_id`` and ``ticket``: by which the client asks for
+    client's own certificate.  ``chain``: the peer's, DER, leaf first; ``ocsp_response``, ``scts``: what a server stapled to it, as
+    it came.  ``session_id`` and ``ticket``: by which the client asks for
     it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data that the server takes, for ``alpn`` (both
     TLS 1.3's).
     """
@@ -37,6 +38,8 @@ class Session(Structure):
     context: bytes = wire(opaque(0, 32))
     identity: bytes = wire(opaque(0, 32))
     chain: tuple[bytes, ...] = wire(vector(opaque(1, 2**24 - 1), 0, 2**24 - 1))
+    ocsp_response: bytes = wire(opaque(0, 2**24 - 1))
+    scts: tuple[bytes, ...] = wire(vector(opaque(1, 2**16 - 1), 0, 2**16 - 1))
     session_id: bytes = wire(opaque(0, 32))
     ticket: bytes = wire(opaque(0, 2**16 - 1))
     age_add: int = wire(uint32)
