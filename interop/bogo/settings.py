@@ -17,7 +17,7 @@ from minitls.certificates.facts import ValidPath
 from minitls.certificates.trust import TrustStore
 from minitls.certificates.verify import parse_chain
 from minitls.data import replace
-from minitls.errors import Alert, CertificateError
+from minitls.errors import Alert, CertificateError, TLSError
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys
 from minitls.wire.extensions import EXTENSIONS
@@ -174,14 +174,36 @@ def credentials_of(settings: Settings) -> tuple[Credential, ...]:
     return tuple(filter(None, map(credential_of, [*settings.credentials, settings])))
 
 
+def credentials_and_choice(settings: Settings) -> dict[str, Any]:
+    """A server's credentials, and what its application says to a hello, where it says something."""
+    credentials = credentials_of(settings)
+    if not settings.use_ocsp_callback:
+        by_name = settings.expect_server_name and not settings.no_server_name_ack
+        return {"credentials": credentials, "select_credential": (lambda hello: credentials[0]) if by_name else None}
+    stapled, bare = credentials[0], credentials[0].stapled(scts=credentials[0].scts)
+
+    def choose(hello: object) -> Credential | None:
+        if settings.fail_ocsp_callback:
+            raise TLSError(Alert.internal_error, "the runner said so", reason="application_refuses")
+        return bare if settings.decline_ocsp_callback else stapled
+
+    return {"credentials": bare if settings.set_ocsp_in_callback else stapled, "select_credential": choose}
+
+
+def refuse_staple(certificates: object) -> None:
+    raise CertificateError(Alert.bad_certificate_status_response, "the runner said so", reason="application_refuses")
+
+
 def common(settings: Settings, shared: Shared) -> dict[str, Any]:
     return {"policy": policy_of(settings), "clock": shared.clock, "handshake_timeout": 10}
 
 
 def client_config(settings: Settings, shared: Shared, store: OneSession) -> ClientConfig:
     checks = settings.verify_peer or settings.verify_fail or settings.use_custom_verify_callback
-    if checks:
-        trust: dict[str, Any] = {"verify": Danger.accept_any_name, "trust": Everybody(refuse=settings.verify_fail)}
+    if settings.fail_ocsp_callback:
+        trust: dict[str, Any] = {"verify": refuse_staple, "trust": Everybody(refuse=False)}
+    elif checks:
+        trust = {"verify": Danger.accept_any_name, "trust": Everybody(refuse=settings.verify_fail)}
     else:
         trust = {"verify": Danger.accept_any_certificate}
     credentials = credentials_of(settings)
@@ -214,12 +236,9 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
         alpn: tuple[str, ...] = ("no such protocol",)
     else:
         alpn = (settings.select_alpn.decode("latin-1"),) if settings.select_alpn else ()
-    credentials = credentials_of(settings)
-    by_name = settings.expect_server_name and not settings.no_server_name_ack
     config = ServerConfig(
         **common(settings, shared),
-        credentials=credentials,
-        select_credential=(lambda hello: credentials[0]) if by_name else None,
+        **credentials_and_choice(settings),
         client_auth=asks,
         trust=Everybody(refuse=settings.verify_fail),
         alpn=alpn,
