@@ -113,6 +113,7 @@ def test_rsassa_pss(restricted: bool, tmp_path: Path) -> None:
     openssl("req", "-x509", "-new", "-key", tmp_path / "key", "-out", tmp_path / "chain", *names)
     credential = Credential.from_files(tmp_path / "chain", tmp_path / "key")
     assert {scheme.name for scheme in credential.schemes} == {f"rsa_pss_pss_sha{size}" for size in (256, 384, 512)}
+    assert not credential.can_decrypt  # RFC 4055 section 1.2: not TLS 1.2's static RSA
     signs(credential)
     assert TrustStore.from_files(tmp_path / "chain").verify(credential.chain, HOST) == [credential.leaf]
 

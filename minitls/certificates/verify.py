@@ -87,7 +87,12 @@ def key_facts(chain: Sequence[bytes]) -> tuple[Any, tuple[SignatureScheme, ...],
 
 
 def may_encipher(leaf: x509.Certificate) -> bool:
-    """Whether static RSA may use this leaf's key (RFC 5246 section 7.4.2): keyEncipherment, where there is a keyUsage at all."""
+    """Whether static RSA may use this leaf's key (RFC 5246 section 7.4.2): keyEncipherment, where there is a keyUsage at all.
+
+    A key whose algorithm is id-RSASSA-PSS is for signatures alone (RFC 4055 section 1.2).
+    """
+    if leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        return False
     try:
         return leaf.extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment
     except x509.ExtensionNotFound:

@@ -30,7 +30,6 @@ from minitls.wire.numbers import NamedGroup, ProtocolVersion, name_of
 
 NAMED_CURVE = 3
 PREMASTER_LENGTH = 48
-OFFERED_VERSION = int(ProtocolVersion.TLSv1_2).to_bytes(2, "big")
 
 
 class Exchange(ABC):
@@ -145,16 +144,23 @@ class StaticRsa(Exchange):
     ephemeral = False
 
     def __init__(
-        self, random: Callable[[int], bytes], *, public_key: Any = None, decrypt: Callable[[bytes], bytes] | None = None
+        self,
+        random: Callable[[int], bytes],
+        *,
+        public_key: Any = None,
+        decrypt: Callable[[bytes], bytes] | None = None,
+        offered: int = ProtocolVersion.TLSv1_2,
     ) -> None:
+        """``offered``: the version in ClientHello, which is inside the premaster secret, too, against rollback."""
         self._random = random
+        self._offered = int(offered).to_bytes(2, "big")
         self._public_key = public_key
         self._decrypt = decrypt
 
     def answer(self) -> tuple[bytes, bytes]:
         from cryptography.hazmat.primitives.asymmetric import padding
 
-        premaster = OFFERED_VERSION + self._random(PREMASTER_LENGTH - 2)
+        premaster = self._offered + self._random(PREMASTER_LENGTH - 2)
         encrypted = self._public_key.encrypt(premaster, padding.PKCS1v15())
         return serialize(EncryptedPreMasterSecret(encrypted)), premaster
 
@@ -167,7 +173,7 @@ class StaticRsa(Exchange):
         except ValueError:  # a ciphertext of another length than the key's: everybody can see that
             decrypted = b""
         padded = decrypted.ljust(PREMASTER_LENGTH, b"\0")
-        good = hmac.compare_digest(padded[:2], OFFERED_VERSION) & (len(decrypted) == PREMASTER_LENGTH)
+        good = hmac.compare_digest(padded[:2], self._offered) & (len(decrypted) == PREMASTER_LENGTH)
         return (fallback, decrypted)[good]
 
 

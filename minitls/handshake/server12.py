@@ -85,7 +85,7 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
         hs.info.local_chain = choice.credential.chain
         if X.status_request in hello.extensions and choice.credential.ocsp_response:
             hs.send(CertificateStatus12(CertificateStatus(CertificateStatusType.ocsp, choice.credential.ocsp_response)))
-    exchange = make_exchange(config, choice)
+    exchange = make_exchange(config, choice, hello.legacy_version)
     if exchange.ephemeral:
         yield from send_server_key_exchange(hs, hellos, exchange, choice)
     asked = config.client_auth is not ClientAuth.none and choice.credential is not None
@@ -209,7 +209,8 @@ def send_hello(
     extensions = Extensions()
     extended = X.extended_master_secret in offered
     etm = X.encrypt_then_mac in offered and suite.is_cbc
-    if _renegotiates_securely(hello):
+    hs.info.secure_renegotiation = _renegotiates_securely(hello)
+    if hs.info.secure_renegotiation:
         extensions[X.renegotiation_info] = b""
     if extended:
         extensions[X.extended_master_secret] = None
@@ -244,8 +245,8 @@ def send_hello(
     return Hellos(suite, hello.random, random, extended, etm, ticket)
 
 
-def make_exchange(config: ServerConfig, choice: Choice) -> Exchange:
-    """The suite's key exchange, our side of it."""
+def make_exchange(config: ServerConfig, choice: Choice, offered: int) -> Exchange:
+    """The suite's key exchange, our side of it.  ``offered``: ClientHello's version."""
     kind = choice.suite.key_exchange
     curves = () if choice.group is None else (choice.group,)
     match kind:
@@ -255,7 +256,7 @@ def make_exchange(config: ServerConfig, choice: Choice) -> Exchange:
             return Dhe(choice.group)
         case "RSA":
             assert choice.credential is not None
-            return StaticRsa(config.random, decrypt=choice.credential.decrypt)
+            return StaticRsa(config.random, decrypt=choice.credential.decrypt, offered=offered)
         case _:
             return Psk(inner=Ecdhe(curves) if kind == "ECDHE_PSK" else None, hint=config.psk_identity_hint)
 

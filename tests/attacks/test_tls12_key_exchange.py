@@ -166,6 +166,24 @@ def test_what_is_malformed_becomes_random(pki: Pki, what: str) -> None:
         assert made == [b"a" * 48, b"b" * 48]
 
 
+@pytest.mark.parametrize("version", [0x0304, 0x1234])
+def test_the_premaster_has_the_version_of_the_hello(pki: Pki, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 5246 section 7.4.7.1: the version that ClientHello has, whatever came of it, and nothing else, against rollback."""
+
+    def hello() -> Lie:
+        return edit(ClientHello, lambda m: setattr(m, "legacy_version", version))
+
+    refused(from_client(pki, RSA, hello()).server, Alert.bad_record_mac)
+    answer = StaticRsa.answer
+
+    def as_offered(exchange: StaticRsa) -> tuple[bytes, bytes]:
+        exchange._offered = version.to_bytes(2, "big")
+        return answer(exchange)
+
+    monkeypatch.setattr(StaticRsa, "answer", as_offered)
+    assert from_client(pki, RSA, hello()).completed == (True, True)
+
+
 @pytest.mark.parametrize("body", [b"", b"\x00", b"\x01\x00", b"\x01\x00" + bytes(255), b"\x01\x00" + bytes(257)])
 def test_a_client_key_exchange_that_is_none(pki: Pki, body: bytes) -> None:
     """What is no EncryptedPreMasterSecret at all says nothing about the key: decode_error."""
