@@ -297,6 +297,8 @@ class _Config:
     ``certificate_compression``: how certificates may be compressed (RFC 8879), best first: "brotli", "zstd", "zlib".  The peer is
     asked for these, and gets the first that it can read.  None: the peer is not asked, and gets the best that is installed.
     ``grease``: send RFC 8701's meaningless values, in hellos and in tickets, so that peers stay tolerant of what comes later.
+    ``renegotiation_ends``: a peer of TLS 1.2 that wants to renegotiate, which nobody gets, ends the connection.  By default it is
+    told so by a warning, and may go on (RFC 5246 section 7.2.2).
     ``clock``: seconds since the epoch; ``random``: n random bytes.  For tests.
     """
 
@@ -315,6 +317,7 @@ class _Config:
     record_size_limit: int | None = None
     certificate_compression: tuple[Name, ...] | None = None
     grease: bool = True
+    renegotiation_ends: bool = False
     clock: Callable[[], float] = field(default=time.time, repr=False)
     random: Callable[[int], bytes] = field(default=os.urandom, repr=False)
 

@@ -20,7 +20,17 @@ from typing import Any
 
 from minitls.config import ClientConfig, ServerConfig
 from minitls.data import replace
-from minitls.errors import Alert, AlertLevel, AlertReceived, DecodeError, Misuse, PeerMisbehaved, TLSError, TruncationError
+from minitls.errors import (
+    Alert,
+    AlertLevel,
+    AlertReceived,
+    DecodeError,
+    Misuse,
+    PeerIncompatible,
+    PeerMisbehaved,
+    TLSError,
+    TruncationError,
+)
 from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, KeyUpdated, PeerClosed, client_answered
 from minitls.handshake.after import may_come
 from minitls.handshake.driver import Driver, Offload, check_boundary
@@ -36,8 +46,6 @@ from minitls.wire.framing import Framing
 from minitls.wire.messages import MESSAGES, KeyUpdate, message_type, read_message, write_message
 from minitls.wire.messages12 import MESSAGES_12
 from minitls.wire.numbers import ContentType, KeyUpdateRequest, ProtocolVersion
-
-WARNINGS = (Alert.close_notify, Alert.user_canceled, Alert.no_renegotiation)
 
 MAX_KEY_UPDATES = 32
 MAX_TICKETS = 16
@@ -289,6 +297,7 @@ class Connection(Straight):
         if driver is self._post:
             self._authenticated(driver, events)
             return
+        check_boundary(self._framing)
         driver.flush()
         self._handshake = None
         self._config = driver.config
@@ -353,6 +362,9 @@ class Connection(Straight):
         return KeyUpdated(requested)
 
     def refuse_renegotiation(self) -> None:
+        if self._config.renegotiation_ends:
+            text = "the peer wants to renegotiate, and the configuration has that end the connection"
+            raise PeerIncompatible(Alert.no_renegotiation, text, rule="RFC 5246 7.2.2", reason="no_renegotiation")
         self._count("renegotiations", MAX_RENEGOTIATIONS)
         self._send_alert(Alert.no_renegotiation)
 
@@ -467,13 +479,12 @@ class Connection(Straight):
         """The one place that sends fatal alerts."""
         alert = error.alert if isinstance(error, TLSError) and not isinstance(error, Misuse) else Alert.internal_error
         if alert is not None and not self.write_closed and not isinstance(error, AlertReceived):
-            self._send_alert(alert)
+            self._send_alert(alert, AlertLevel.fatal)
         self.abort(error)
 
-    def _send_alert(self, alert: Alert) -> None:
+    def _send_alert(self, alert: Alert, level: AlertLevel = AlertLevel.warning) -> None:
         if self._handshake is not None:
             self._handshake.flush()
-        level = AlertLevel.warning if alert in WARNINGS else AlertLevel.fatal
         self._observe_sent(lambda at, key: AlertSeen(at, True, alert, key))
         self._output.append(self._records.write(ContentType.alert, bytes((level, alert))))
 

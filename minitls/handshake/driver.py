@@ -24,14 +24,16 @@ from minitls.record.protection12 import Opening12, Sealing12
 from minitls.wire.framing import Framing
 from minitls.wire.hello import ClientHello, HelloRetryRequest, Message
 from minitls.wire.messages import MESSAGES, message_type, read_message, write_message
-from minitls.wire.messages12 import MESSAGES_12, ChangeCipherSpec, HelloRequest
+from minitls.wire.messages12 import MESSAGES_12, ChangeCipherSpec, HelloRequest, ServerHelloDone
 from minitls.wire.numbers import ContentType
 
 EARLY_DATA_TO_SKIP = 64 * 1024
 """Bytes of records dropped when a client sends 0-RTT data that we did not agree to, or twice what a ticket of ours allows."""
 
-ENDS_A_FLIGHT = (ClientHello, HelloRetryRequest)
-"""What the peer says nothing more after until it is answered (RFC 8446 section 5.1), whether or not we change keys for it."""
+ENDS_A_FLIGHT = (ClientHello, HelloRetryRequest, ServerHelloDone)
+"""What the peer says nothing more after until it is answered (RFC 8446 section 5.1, RFC 5246 section 7.3), whether or not we change
+keys for it.
+"""
 
 _PLAIN = (type(None), bytes, list)
 """Usual answers that nobody awaits, told apart without the slow question."""
@@ -331,11 +333,11 @@ class Driver:
 
 
 def check_boundary(framing: Framing) -> None:
-    """RFC 8446 section 5.1: what comes before a key change and what comes after never share a record."""
+    """RFC 8446 section 5.1: what comes before a key change and what comes after never share a record; nor do two flights."""
     if framing:
         raise PeerMisbehaved(
             Alert.unexpected_message,
-            "the peer goes on in a record after a message that changes the keys",
+            "the peer goes on in a record after a message that ends its flight",
             rule="RFC 8446 5.1",
             reason="excess_handshake_data",
         )

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from minitls import Alert, AlertReceived, ClientAuth, ClientConnection, Connection, Policy, ServerConnection, TLSError
+from minitls import (
+    Alert,
+    AlertReceived,
+    ClientAuth,
+    ClientConnection,
+    Connection,
+    PeerIncompatible,
+    Policy,
+    ServerConnection,
+    TLSError,
+)
 from minitls.sessions.store import MemoryStore
 from minitls.testing import exchange, memory_pair
 from minitls.wire.codec import Extensions
@@ -335,6 +346,18 @@ def test_other_records_during_the_handshake(house: House, role: str, flow: str, 
         refused(honest, Alert.unexpected_message)
 
 
+@pytest.mark.parametrize("behind", [b"\x00", b"\x10\0\0\2", b"\x00\0\0\0", bytes(100)])
+@pytest.mark.parametrize(
+    ("role", "flow", "n"), [("server", "ecdhe", 3), ("server", "ecdhe", 5), ("server", "resumed", 2), ("client", "ecdhe", 2)]
+)
+def test_a_record_goes_on_behind_a_flight(house: House, role: str, flow: str, n: int, behind: bytes) -> None:
+    """RFC 5246 section 7.3: after ServerHelloDone or Finished the other side has the word, and its answer is not foreseen."""
+    _, honest, _ = house.lied_to(role, flow, Script(n, lambda message: ([message, Unheard(behind)], [])))
+    assert isinstance(honest.error, TLSError)
+    assert (honest.error.alert, honest.error.reason) == (Alert.unexpected_message, "excess_handshake_data")
+    assert not honest.handshake_completed
+
+
 # renegotiation ------------------------------------------------------------------------------------------------------------
 
 
@@ -382,6 +405,19 @@ def test_a_second_client_hello(house: House) -> None:
         write_handshake(client, hello)
         meet(client, server)
     refused_after(server)
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["client", "server"])
+def test_a_renegotiation_may_end_the_connection(house: House, side: int) -> None:
+    """``renegotiation_ends``: the first request is the last, and no_renegotiation is fatal."""
+    configs = [replace(config, renegotiation_ends=True) for config in house.configs("ecdhe")]
+    liar, honest = memory_pair(*configs)[:: 2 * side - 1]
+    write_handshake(liar, HelloRequest() if side == 0 else write_message(liar.info.client_hello))
+    with pytest.raises(PeerIncompatible) as caught:
+        honest.receive_data(liar.data_to_send())
+    assert caught.value.reason == "no_renegotiation"
+    record = honest.data_to_send()
+    assert liar._records.next_record(memoryview(record), 0) == (len(record), ContentType.alert, bytes((2, 100)))
 
 
 def test_no_renegotiation_is_a_warning_on_the_wire(house: House) -> None:
