@@ -48,6 +48,7 @@ class ConnectionInfo:
     ``session_key``: under which a client's sessions with this server are kept.
     ``resumption``: how the connection was resumed: "psk_dhe_ke", "psk_ke", or TLS 1.2's "ticket" or "session_id".
     ``authenticated``: when the peers proved who they are, in seconds by the configuration's clock: before a resumed one began.
+    ``secure_renegotiation``: whether the peer tells a renegotiation from a first handshake (RFC 5746); TLS 1.3 has none to mistake.
     ``psk_identity``: of the external PSK that both have.
     ``early_data``: on a server, what came as 0-RTT data: until the handshake is complete it may be a recording, sent again.
     ``hello_retry``: whether the server asked for a second ClientHello.
@@ -72,6 +73,7 @@ class ConnectionInfo:
     client_delegated: bool = False
     delegated_until: float | None = None
     extended_master_secret: bool = False
+    secure_renegotiation: bool = True
     tls_unique: bytes = field(default=b"", repr=False)
     local_chain: tuple[bytes, ...] = field(default=(), repr=False)
     hello_retry: bool = False
@@ -145,10 +147,13 @@ class ConnectionInfo:
         """What binds an application's authentication to this connection: "tls-exporter" (RFC 9266) or "tls-server-end-point"
         (5929).
 
-        Raises Misuse for "tls-unique", which TLS 1.3 does not have, for an unknown kind, and where there is no certificate.
+        TLS 1.2 has "tls-unique" (5929), too.  Raises Misuse for it in TLS 1.3, for an unknown kind, and where there is no certificate.
+        So it does where TLS 1.2's extended master secret is wanting and somebody between could have made both sides' values equal:
+        for "tls-exporter" always, for "tls-unique" on resumption.
         """
-        if self.version == "TLSv1.2" and kind in ("tls-exporter", "tls-unique") and not self.extended_master_secret:
-            raise Misuse(f"{kind} binds to nothing without the extended master secret", rule="RFC 7627 1")
+        unbound = self.version == "TLSv1.2" and not self.extended_master_secret
+        if unbound and (kind == "tls-exporter" or (kind == "tls-unique" and self.resumed)):
+            raise Misuse(f"{kind} binds to nothing without the extended master secret", rule="RFC 7627 5.4")
         if kind == "tls-exporter":
             return self.export_keying_material("EXPORTER-Channel-Binding", b"", 32)
         if kind == "tls-server-end-point":

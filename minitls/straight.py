@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minitls.config import ClientConfig, ServerConfig
+from minitls.errors import Misuse
 from minitls.events import ApplicationData, Event
 from minitls.record.layer import RecordLayer
-from minitls.record.protection import MAX_PLAINTEXT, Opening, Sealing
+from minitls.record.protection import MAX_PLAINTEXT, Opening, Sealing, TrafficKeys
 
 SHORT = 2048
 """Bytes that may well be one record: looked at as that first."""
@@ -41,6 +42,18 @@ class Straight:
         self._reads: Opening | None = None
         self._writes: Sealing | None = None
         self.partial = b""
+
+    def traffic_keys(self) -> tuple[TrafficKeys, TrafficKeys]:
+        """What the records are protected with at this moment, those that we receive and those that we send; TLS 1.3.
+
+        For who takes the records over, such as the kernel.  Who has it reads everything and can speak for both sides: it belongs in
+        no log, and once another uses it this connection must not be written to again (a nonce must never return: RFC 8446 section
+        5.3).  Raises Misuse before the handshake is complete, and in TLS 1.2.
+        """
+        opening, sealing = self._records.opening, self._records.sealing
+        if not (isinstance(opening, Opening) and isinstance(sealing, Sealing) and opening.of_data and sealing.of_data):
+            raise Misuse("there are traffic keys of TLS 1.3, and once the handshake is complete", rule="RFC 8446 7.2")
+        return opening.traffic_keys(), sealing.traffic_keys()
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Bytes from the peer, any number of them.  Raises TLSError; then ``data_to_send`` has the alert for the peer."""

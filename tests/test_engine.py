@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from minitls import (
     Alert,
@@ -570,6 +571,29 @@ def test_exporters_and_bindings(pair: Pair, pki: Pki) -> None:
         unfinished.export_keying_material("one", b"", 16)
     with pytest.raises(Misuse, match="there was none"):
         unfinished.channel_binding("tls-server-end-point")
+
+
+def test_traffic_keys(pair: Pair, pki: Pki) -> None:
+    """Who has one side's can read and write in its place: here a record that the engine never made."""
+    client, server = pair
+    client.send_data(b"one record")
+    server.receive_data(client.data_to_send())
+    client.update_keys()
+    client.send_data(b"and two")
+    server.receive_data(client.data_to_send())
+    received, sent = client.traffic_keys()
+    assert server.traffic_keys() == (sent, received)
+    assert (sent.cipher_suite, sent.sequence, received.sequence) == (client.info.cipher_suite, 1, 0)
+    assert sent.key.hex() not in repr(sent)
+    nonce = (int.from_bytes(sent.iv, "big") ^ sent.sequence).to_bytes(12, "big")
+    plain, header = b"by another hand\x17", b"\x17\x03\x03\x00\x20"
+    assert server.receive_data(header + AESGCM(sent.key).encrypt(nonce, plain, header)) == [ApplicationData(plain[:-1])]
+    unfinished = ClientConnection(pki.client_config(), server_hostname="localhost")
+    policy = Policy.intermediate.replace(versions=("TLSv1.2",))
+    older = memory_pair(pki.client_config(policy=policy), pki.server_config(policy=policy))[0]
+    for without in unfinished, older:
+        with pytest.raises(Misuse, match="traffic keys"):
+            without.traffic_keys()
 
 
 # what is told, what is kept -----------------------------------------------------------------------------------------------

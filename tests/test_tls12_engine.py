@@ -437,21 +437,29 @@ def test_required_by_the_safe_policy(pki: Pki, what: str) -> None:
 
 
 def test_not_required_by_legacy(pki: Pki) -> None:
-    """A client without either is served; whoever asks for channel bindings is told that they do not hold (RFC 7627 section 6)."""
+    """A client without either is served; whoever asks for channel bindings is told if they do not hold (RFC 7627 section 5.4)."""
     met = stripped(pki, LEGACY, "client", RENEGOTIATION)
     assert met.completed == (True, True)
+    assert (met.client.info.secure_renegotiation, met.server.info.secure_renegotiation) == (False, False)
     # The liar thinks that it offered the extension; one that really has none gets no answer to it.
-    server = ServerConnection(pki.server_config(policy=LEGACY))
-    client = lying_client(pki.client_config(policy=LEGACY), without(ClientHello, EMS))
+    ours = pki.client_config(policy=LEGACY, session_store=MemoryStore())
+    theirs = pki.server_config(policy=LEGACY)
+    server, client = ServerConnection(theirs), lying_client(ours, without(ClientHello, EMS))
     assert meet(client, server).completed == (True, True)
     assert (client.info.extended_master_secret, server.info.extended_master_secret) == (False, False)
     assert client.info.export_keying_material("EXPORTER-test", b"", 8) == server.info.export_keying_material(
         "EXPORTER-test", b"", 8
     )
-    for side in (client, server):
-        for kind in ("tls-unique", "tls-exporter"):
-            with pytest.raises(Misuse, match="extended master secret"):
-                side.info.channel_binding(kind)
+    # After a full handshake the Finished messages still bind: they saw the certificate.
+    assert client.info.channel_binding("tls-unique") == server.info.channel_binding("tls-unique")
+    again, resumed = ServerConnection(theirs), lying_client(ours, without(ClientHello, EMS))
+    assert meet(resumed, again).completed == (True, True)
+    assert resumed.info.resumed
+    refused = [(client, "tls-exporter"), (server, "tls-exporter")]
+    refused += [(side, kind) for side in (resumed, again) for kind in ("tls-unique", "tls-exporter")]
+    for side, kind in refused:
+        with pytest.raises(Misuse, match="extended master secret"):
+            side.info.channel_binding(kind)
 
 
 def test_the_renegotiation_scsv(pki: Pki) -> None:

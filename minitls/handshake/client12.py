@@ -151,8 +151,9 @@ def check_server_hello(hs: Handshake, config: ClientConfig, hello: ClientHello, 
     take_answer(hs, hello, extensions, tls13=False)
     hs.limit_fragments(*agreed_limits(hello.extensions, extensions, tls13=False))
     extended = X.extended_master_secret in extensions
+    hs.info.secure_renegotiation = X.renegotiation_info in extensions
     if config.policy.secure_tls12:
-        if extensions.get(X.renegotiation_info) is None:
+        if not hs.info.secure_renegotiation:
             raise PeerIncompatible(
                 Alert.handshake_failure,
                 "the server does not know secure renegotiation",

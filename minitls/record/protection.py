@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.suites import Suite
+from minitls.data import dataclass, field
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.wire.numbers import ContentType
 
@@ -84,6 +85,19 @@ def keep_sealed_buffer() -> None:
     _kept.view = True
 
 
+@dataclass(frozen=True, slots=True)
+class TrafficKeys:
+    """One direction's record protection (RFC 8446 sections 5.2 and 7.3): its cipher suite's name, the secret, the key and IV made
+    from it, and the number of the next record.
+    """
+
+    cipher_suite: str
+    secret: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+    sequence: int
+
+
 class _Protection:
     """One direction's key and sequence number.  The nonce is the iv xor the sequence number (RFC 8446 section 5.3)."""
 
@@ -116,6 +130,15 @@ class _Protection:
     def secret(self) -> TrafficSecret:
         """What the key was made from; after the handshake Finished is made from it, too (RFC 8446 section 4.4)."""
         return self._secret
+
+    @property
+    def of_data(self) -> bool:
+        """Whether the key is the application data's, and not the handshake's or early data's."""
+        return "_TRAFFIC_SECRET_" in self.name
+
+    def traffic_keys(self) -> TrafficKeys:
+        key, iv = self._secret.key_and_iv(self._suite.aead.key_length)
+        return TrafficKeys(self._suite.name, self._secret.value, key, iv, self._sequence)
 
     def updated_secret(self) -> TrafficSecret:
         return self._secret.updated()
