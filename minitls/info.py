@@ -147,7 +147,7 @@ class ConnectionInfo:
         """What binds an application's authentication to this connection: "tls-exporter" (RFC 9266) or "tls-server-end-point"
         (5929).
 
-        TLS 1.2 has "tls-unique" (5929), too.  Raises Misuse for it in TLS 1.3, for an unknown kind, and where there is no certificate.
+        TLS 1.2 has "tls-unique" (5929), too.  Raises Misuse for it in TLS 1.3, for an unknown kind, and without a certificate.
         So it does where TLS 1.2's extended master secret is wanting and somebody between could have made both sides' values equal:
         for "tls-exporter" always, for "tls-unique" on resumption.
         """

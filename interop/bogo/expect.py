@@ -52,11 +52,15 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         (settings.expect_hrr, "HelloRetryRequest", info.hello_retry),
         (settings.expect_no_hrr, "no HelloRetryRequest", not info.hello_retry),
         (settings.expect_no_server_name, "no server name", info.server_name is None),
+        (settings.expect_secure_renegotiation, "secure renegotiation", info.secure_renegotiation),
+        (settings.expect_no_secure_renegotiation, "no secure renegotiation", not info.secure_renegotiation),
         (settings.expect_no_peer_cert, "no peer certificate", not info.peer_chain),
     ):
         if flag:
             same(what, found, True)
-    if not settings.expect_no_peer_cert and (not server or settings.require_any_client_certificate):
+    if settings.psk:
+        same("no certificate beside a PSK", info.peer_chain, ())
+    elif not settings.expect_no_peer_cert and (not server or settings.require_any_client_certificate):
         same("peer certificate", bool(info.peer_chain), True)
     if settings.expect_advertised_alpn is not None:
         offered = info.client_hello.extensions.get(ExtensionType.application_layer_protocol_negotiation, ())
@@ -65,8 +69,6 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         with open(settings.expect_peer_cert_file, "rb") as file:
             same("peer's chain", info.peer_chain, tuple(der(each) for each in load_chain(file.read())))
     for unknown in [
-        "expect-secure-renegotiation",
-        "expect-no-secure-renegotiation",
         "expect-selected-credential",
         "expect-ticket-age-skew",
         "expect-early-data-reason",

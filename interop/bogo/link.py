@@ -83,14 +83,18 @@ class Link:
 
     def read(self, size: int) -> bytes:
         """At least one byte and at most ``size``; b"" when the peer has ended, politely or not."""
+        data = self.peek(size)
+        del self.inbox[: len(data)]
+        return data
+
+    def peek(self, size: int) -> bytes:
+        """What ``read`` will give."""
         while not self.inbox and not self.ended:
             try:
                 self.step()
             except TruncationError:
                 break
-        data = bytes(self.inbox[:size])
-        del self.inbox[:size]
-        return data
+        return bytes(self.inbox[:size])
 
     def write(self, data: bytes) -> None:
         self.engine.send_data(data)

@@ -20,8 +20,10 @@ from minitls.data import replace
 from minitls.errors import Alert, CertificateError, TLSError
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys
+from minitls.ssl.ciphers import parse as parse_ciphers
 from minitls.wire.extensions import EXTENSIONS
-from minitls.wire.numbers import ExtensionType, HandshakeType
+from minitls.wire.hello import ClientHello
+from minitls.wire.numbers import CipherSuite, ExtensionType, HandshakeType
 
 TLS12, TLS13 = 0x0303, 0x0304
 
@@ -115,12 +117,14 @@ def policy_of(settings: Settings) -> Policy:
     )
     if not versions:
         raise Unimplemented("TLS 1.1 and older")
-    if settings.cipher or settings.curves_flags:
-        raise Unimplemented("cipher strings")
+    if settings.curves_flags:
+        raise Unimplemented("curves-flags")
+    if settings.psk:  # is for the PSK suites; TLS 1.3 would offer it, too
+        versions = tuple(version for version in versions if version == TLS12)
     verify = settings.verify_prefs
     policy = Policy(
         versions=versions,
-        cipher_suites=(*SUITES_13, *SUITES_12),
+        cipher_suites=(*SUITES_13, *suites_of(settings.cipher)),
         groups=settings.curves or GROUPS,
         signature_schemes=[code for code in verify if not 0x0401 <= code <= 0x0601] or SCHEMES,
         certificate_signature_schemes=verify or IN_CERTIFICATES,
@@ -129,6 +133,15 @@ def policy_of(settings: Settings) -> Policy:
     if settings.no_key_shares:
         return policy.replace(key_shares=())
     return policy.replace(key_shares=settings.key_shares) if settings.key_shares else policy
+
+
+def suites_of(text: str | None) -> tuple[str, ...]:
+    """The suites of TLS 1.2 that a cipher string selects, of those that the suite's library has."""
+    if text is None:
+        return SUITES_12
+    if "[" in text:
+        raise Unimplemented("suites of equal preference")
+    return tuple(name for code in parse_ciphers(text) if (name := CipherSuite(code).name) in SUITES_12)
 
 
 def names(wire: bytes | None) -> tuple[str, ...]:
@@ -195,7 +208,12 @@ def refuse_staple(certificates: object) -> None:
 
 
 def common(settings: Settings, shared: Shared) -> dict[str, Any]:
-    return {"policy": policy_of(settings), "clock": shared.clock, "handshake_timeout": 10}
+    return {
+        "policy": policy_of(settings),
+        "clock": shared.clock,
+        "handshake_timeout": 10,
+        "renegotiation_ends": not settings.renegotiate_ignore,
+    }
 
 
 def client_config(settings: Settings, shared: Shared, store: OneSession) -> ClientConfig:
@@ -209,13 +227,18 @@ def client_config(settings: Settings, shared: Shared, store: OneSession) -> Clie
     credentials = credentials_of(settings)
     if len(credentials) > 1:
         raise Unimplemented("several credentials of a client")
-    if settings.psk:
-        raise Unimplemented("psk")
+
+    def psk(hint: bytes | None) -> tuple[bytes, bytes]:
+        if hint and hint != settings.psk_identity:
+            raise ValueError(f"the server's hint is {hint!r}")
+        return settings.psk_identity or b"", settings.psk
+
     return ClientConfig(
         **common(settings, shared),
         **trust,
         alpn=names(settings.advertise_alpn),
         credential=credentials[0] if credentials else None,
+        psk=psk if settings.psk else None,
         session_store=store,
         session_tickets=not settings.no_ticket,
         grease=settings.enable_grease,
@@ -225,13 +248,15 @@ def client_config(settings: Settings, shared: Shared, store: OneSession) -> Clie
     )
 
 
+def refuse(hello: ClientHello) -> None:
+    raise TLSError(Alert.internal_error, "the runner said so", reason="connection_rejected")
+
+
 def server_config(settings: Settings, shared: Shared) -> ServerConfig:
     if settings.require_any_client_certificate:
         asks = ClientAuth.require
     else:
         asks = ClientAuth.request if settings.verify_peer else ClientAuth.none
-    if settings.psk:
-        raise Unimplemented("psk")
     if settings.reject_alpn:
         alpn: tuple[str, ...] = ("no such protocol",)
     else:
@@ -239,6 +264,9 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
     config = ServerConfig(
         **common(settings, shared),
         **credentials_and_choice(settings),
+        select_config=refuse if settings.fail_ddos_callback else None,
+        psk=(lambda identity: settings.psk if identity == settings.psk_identity else None) if settings.psk else None,
+        psk_identity_hint=settings.psk_identity,
         client_auth=asks,
         trust=Everybody(refuse=settings.verify_fail),
         alpn=alpn,

@@ -14,7 +14,7 @@ from interop.bogo import expect
 from interop.bogo.flags import Settings, Unimplemented, parse
 from interop.bogo.link import Link
 from interop.bogo.settings import OneSession, Shared, client_config, server_config
-from minitls import AlertReceived, ClientConnection, ServerConnection, Session, TLSError
+from minitls import AlertReceived, ClientConnection, Misuse, ServerConnection, Session, TLSError
 
 UNIMPLEMENTED = 89
 
@@ -70,20 +70,31 @@ def connect(settings: Settings, retried: Settings, shared: Shared, session: Sess
     return store.got
 
 
-def converse(link: Link, settings: Settings) -> None:
-    """What is said once the handshake is complete."""
+def prove(link: Link, settings: Settings) -> None:
+    """Show the runner what both sides can make of the handshake's secrets."""
     engine = link.engine
     if settings.export_keying_material:
         context = settings.export_context if settings.use_export_context else None
         label = settings.export_label or ""
         link.write(engine.info.export_keying_material(label, context, settings.export_keying_material))
+    if settings.export_traffic_secrets:
+        received, sent = engine.traffic_keys()
+        link.write(len(sent.secret).to_bytes(2, "little") + received.secret + sent.secret)
+    if settings.tls_unique:
+        try:
+            link.write(engine.info.channel_binding("tls-unique"))
+        except Misuse as error:
+            raise expect.Unexpected("failed to get tls-unique") from error
+
+
+def converse(link: Link, settings: Settings) -> None:
+    """What is said once the handshake is complete."""
+    engine = link.engine
+    prove(link, settings)
     for unsupported in [
-        "export-traffic-secrets",
-        "tls-unique",
         "send-alert",
         "write-different-record-sizes",
         "read-with-unfinished-write",
-        "peek-then-read",
     ]:
         if unsupported in settings.said:
             raise NotImplementedError(unsupported)
@@ -93,9 +104,15 @@ def converse(link: Link, settings: Settings) -> None:
     while not settings.shim_shuts_down:
         if settings.key_update_before_read:
             engine.update_keys()
-        data = link.read(settings.read_size or 512)
+        size = settings.read_size or 512
+        peeked = link.peek(size) if settings.peek_then_read else None
+        data = link.read(size)
+        if peeked is not None:
+            expect.same("what is read", data, peeked)
         if not data:
             break
+        if settings.use_exporter_between_reads:
+            engine.info.export_keying_material("some label", b"some context", 1)
         if settings.key_update:
             engine.update_keys()
         link.write(bytes(byte ^ 0xFF for byte in data))
