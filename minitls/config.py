@@ -297,8 +297,7 @@ class _Config:
     ``certificate_compression``: how certificates may be compressed (RFC 8879), best first: "brotli", "zstd", "zlib".  The peer is
     asked for these, and gets the first that it can read.  None: the peer is not asked, and gets the best that is installed.
     ``grease``: send RFC 8701's meaningless values, in hellos and in tickets, so that peers stay tolerant of what comes later.
-    ``renegotiation_ends``: a peer of TLS 1.2 that wants to renegotiate, which nobody gets, ends the connection.  By default it is
-    told so by a warning, and may go on (RFC 5246 section 7.2.2).
+    ``renegotiation_ends``: who asks for what nobody gets in TLS 1.2 is sent away; by default warned (RFC 5246 section 7.2.2).
     ``clock``: seconds since the epoch; ``random``: n random bytes.  For tests.
     """
 
@@ -403,16 +402,14 @@ class ClientConfig(_Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_fragment_length not in (None, 512, 1024, 2048, 4096):
-            raise Misuse(f"max_fragment_length is 512, 1024, 2048 or 4096 bytes, not {self.max_fragment_length!r}")
-        wanted = self.tickets_wanted
-        if wanted is not None and (len(wanted) != 2 or not all(0 <= count <= 255 for count in wanted)):
+        if (length := self.max_fragment_length) not in (None, 512, 1024, 2048, 4096):
+            raise Misuse(f"max_fragment_length is 512, 1024, 2048 or 4096 bytes, not {length!r}")
+        if (wanted := self.tickets_wanted) is not None and (len(wanted) != 2 or not all(0 <= count <= 255 for count in wanted)):
             raise Misuse(f"tickets_wanted is two numbers from 0 to 255, not {wanted!r}", rule="RFC 9149 3")
 
 
 FEW = 8
 """Credentials that are looked at one after the other."""
-
 SelectCredential: TypeAlias = "Callable[[ClientHello], Awaitable[Credential | None] | Credential | None]"
 SelectConfig: TypeAlias = "Callable[[ClientHello], Awaitable[ServerConfig | None] | ServerConfig | None]"
 
