@@ -102,7 +102,7 @@ class House:
 
     def configs(self, flow: str) -> tuple[Any, Any]:
         how, pki = FLOWS[flow], self.pki
-        policy = LEGACY.replace(cipher_suites=(how["suite"],), groups=("x25519",))
+        policy = LEGACY.replace(cipher_suites=(how["suite"],), groups=("x25519", "secp256r1"))
         psk = "PSK" in how["suite"]
         ours = pki.client_config(
             policy=policy,
