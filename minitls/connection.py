@@ -391,9 +391,6 @@ class Connection(Straight):
         """What has gathered for the peer; afterwards it is ours no more."""
         if self._handshake is not None:
             self._handshake.flush()
-        if self._update_owed and not self.write_closed:
-            self._update_owed = False  # one answer for all requests since we last sent (RFC 8446 section 4.6.3)
-            self._output.append(self._update_write_key(KeyUpdateRequest.update_not_requested))
         if not self._output:
             return b""
         out = b"".join(self._output)
@@ -406,6 +403,8 @@ class Connection(Straight):
         if not self.can_send_data:
             raise Misuse("data cannot be sent before the handshake is complete")
         view = memoryview(data).cast("B")
+        if self._update_owed:  # one answer for all requests since we last sent data (RFC 8446 section 4.6.3)
+            self._output.append(self._update_write_key(KeyUpdateRequest.update_not_requested))
         if self._config.observer:
             self._observe_sent(lambda at, key: DataSeen(at, True, len(view), key))
         return self._pieces(view)
@@ -446,6 +445,7 @@ class Connection(Straight):
         """KeyUpdate's record, still under the old key."""
         sealing = self._records.sealing
         assert isinstance(sealing, Sealing)
+        self._update_owed = self._update_owed and request is not KeyUpdateRequest.update_not_requested
         message = KeyUpdate(request)
         record = self._records.write(ContentType.handshake, write_message(message))
         self._observe_sent(lambda at, key: MessageSeen(at, True, message, key))
@@ -466,6 +466,16 @@ class Connection(Straight):
         self.write_closed, self._writes = True, None
         if self._handshake is not None:
             self.abort(Misuse("the connection was closed during the handshake", reason="closed"))
+
+    def fail(self, alert: Alert) -> None:
+        """End with a fatal alert, for a reason of the application's own (RFC 8446 section 6.2): nothing more is sent or received.
+
+        A callable of the configuration need not call this: it raises a TLSError with the alert.  Raises Misuse for alerts that say
+        no failure.
+        """
+        if alert in WARNINGS:
+            raise Misuse(f"{alert.name} is no fatal alert: close() says close_notify", rule="RFC 8446 6.1")
+        self._fail(TLSError(alert, "the application ended the connection"))
 
     def abort(self, error: BaseException) -> None:
         """End at once, without a word to the peer; later calls raise ``error``."""

@@ -32,6 +32,7 @@ from minitls import (
     ServerConfig,
     ServerConnection,
     TicketReceived,
+    TLSError,
     TruncationError,
 )
 from minitls.certificates.credentials import Credential
@@ -461,6 +462,41 @@ def test_fatal_alerts(pair: Pair, code: int, level: int) -> None:
     assert server.write_closed
 
 
+@pytest.mark.parametrize("alert", [Alert.access_denied, Alert.internal_error, Alert.decompression_failure])
+def test_an_alert_of_the_applications_choice(pair: Pair, alert: Alert) -> None:
+    """RFC 8446 section 6.2: behind what was said before it, and nothing comes after it."""
+    client, server = pair
+    server.send_data(b"no more than this")
+    server.fail(alert)
+    server.fail(Alert.handshake_failure)
+    assert (server.error.alert, server.error.reason) == (alert, alert.name)  # type: ignore[union-attr]
+    with pytest.raises(Misuse, match="closed for writing"):
+        server.send_data(b"or this")
+    assert client.receive_data(server.data_to_send()) == [ApplicationData(b"no more than this")]
+    assert isinstance(client.error, AlertReceived)
+    assert client.error.alert is alert
+    client.abort(client.error)
+    with pytest.raises(TLSError, match="the application ended the connection"):
+        server.receive_data(b"")
+
+
+def test_an_alert_of_the_applications_choice_in_the_handshake(pki: Pki) -> None:
+    client, server = ClientConnection(pki.client_config(), server_hostname="localhost"), ServerConnection(pki.server_config())
+    server.receive_data(client.data_to_send())
+    server.fail(Alert.access_denied)
+    client.receive_data(server.data_to_send())
+    assert isinstance(client.error, AlertReceived)
+    assert client.error.alert is Alert.access_denied
+    assert not server.handshake_completed
+
+
+@pytest.mark.parametrize("alert", [Alert.close_notify, Alert.user_canceled, Alert.no_renegotiation])
+def test_alerts_that_are_no_failure(pair: Pair, alert: Alert) -> None:
+    with pytest.raises(Misuse, match="no fatal alert"):
+        pair[0].fail(alert)
+    assert pair[0].data_to_send() == b""
+
+
 # keys ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -479,13 +515,26 @@ def test_key_update(pair: Pair, side: int) -> None:
 
 
 def test_requests_are_answered_once(pair: Pair) -> None:
-    """RFC 8446 section 4.6.3: several that came while we were silent get one answer."""
+    """RFC 8446 section 4.6.3: several that came while we were silent get one answer, when we have something to say."""
     client, server = pair
     for _ in range(5):
         client._update_asked = False
         client.update_keys(request_peer=True)
-    assert server.receive_data(client.data_to_send()) == [KeyUpdated(True)] * 5
-    assert client.receive_data(server.data_to_send()) == [KeyUpdated(False)]
+        assert server.receive_data(client.data_to_send()) == [KeyUpdated(True)]
+        assert server.data_to_send() == b""
+    for answer in ([KeyUpdated(False), ApplicationData(b"one")], [ApplicationData(b"two")]):
+        server.send_data(answer[-1].data)
+        assert client.receive_data(server.data_to_send()) == answer
+
+
+def test_our_own_update_is_the_answer(pair: Pair) -> None:
+    """RFC 8446 section 4.6.3: one update_not_requested before the next data is what was asked for."""
+    client, server = pair
+    client.update_keys(request_peer=True)
+    server.receive_data(client.data_to_send())
+    server.update_keys()
+    server.send_data(b"one")
+    assert client.receive_data(server.data_to_send()) == [KeyUpdated(False), ApplicationData(b"one")]
 
 
 def test_we_ask_once_until_we_are_answered(pair: Pair) -> None:
@@ -494,6 +543,7 @@ def test_we_ask_once_until_we_are_answered(pair: Pair) -> None:
     for _ in range(3):
         client.update_keys(request_peer=True)
     assert server.receive_data(client.data_to_send()) == [KeyUpdated(True), KeyUpdated(False), KeyUpdated(False)]
+    server.send_data(b"answered")
     client.receive_data(server.data_to_send())
     client.update_keys(request_peer=True)
     assert server.receive_data(client.data_to_send()) == [KeyUpdated(True)]
@@ -503,6 +553,9 @@ def test_requests_that_cross(pair: Pair) -> None:
     """RFC 8446 section 4.6.3: each side then goes two generations on."""
     for side in pair:
         side.update_keys(request_peer=True)
+    exchange(*pair)
+    for side in pair:
+        side.send_data(b"so be it")
     exchange(*pair)
     for side in pair:
         assert side._records.sealing is not None

@@ -283,7 +283,7 @@ def test_between_request_and_answer(pair: Pair, pki: Pki) -> None:
     assert server.receive_data(to_server) == [ApplicationData(b"before"), KeyUpdated(True), ApplicationData(b"the answer")]
     assert server.info.peer_chain == ()
     events = client.receive_data(server.data_to_send())
-    expected = [ClientAuthenticated, ApplicationData, TicketReceived, KeyUpdated, KeyUpdated]
+    expected = [ClientAuthenticated, ApplicationData, TicketReceived, KeyUpdated]
     assert [type(event) for event in events] == expected
     client.send_data(b"behind it")
     events = server.receive_data(client.data_to_send())

@@ -74,6 +74,7 @@ def twice(pki: Pki) -> Talk:
     talk.ask()
     talk.client.update_keys(request_peer=True)
     talk.carry()
+    talk.say(client=False)
     talk.ask()
     return talk
 

@@ -128,6 +128,8 @@ def test_key_updates_go_on(pki: Pki) -> None:
     ours, theirs, client, server = run(pki, "tls13", talk=False)
     client.update_keys(request_peer=True)
     exchange(client, server)
+    server.send_data(b"the server's next key, too")
+    exchange(client, server)
     client.update_keys()
     exchange(client, server)
     for recording in (ours, theirs):

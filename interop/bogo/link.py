@@ -8,15 +8,16 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import Any
 
-from minitls import ApplicationData, Connection, EarlyData, HandshakeCompleted, PeerClosed, Question, TicketReceived
+from minitls import Alert, ApplicationData, Connection, EarlyData, HandshakeCompleted, PeerClosed, Question, TicketReceived
 from minitls.errors import TruncationError
 
 
 class Link:
-    """One connection.  ``piecemeal``: what comes is handed on one byte at a time.
+    """One connection.  ``piecemeal``: what comes is handed on one byte at a time, and some of it before a question is answered.
 
     ``inbox``: data that came and was not read.  ``early``: how many bytes of the data so far were 0-RTT data.
     ``tickets``: what the server gave us.  ``ended``: the peer has said its last word, or is simply gone.
+    ``allowed``: how many bytes may be sent now; what is over waits; None: all.
     """
 
     def __init__(self, engine: Connection, sock: socket.socket, *, piecemeal: bool) -> None:
@@ -27,16 +28,24 @@ class Link:
         self.tickets: list[TicketReceived] = []
         self.completed = False
         self.ended = False
+        self.allowed: int | None = None
         self._piecemeal = piecemeal
         self._waiting: deque[bytes] = deque()
+        self._unsent = b""
 
     def flush(self) -> None:
-        if data := self.engine.data_to_send():
-            self.sock.sendall(data)
+        self._unsent += self.engine.data_to_send()
+        now, self._unsent = self._unsent[: self.allowed], b"" if self.allowed is None else self._unsent[self.allowed :]
+        if self.allowed is not None:
+            self.allowed -= len(now)
+        if now:
+            self.sock.sendall(now)
 
     def step(self) -> None:
         """Send what is to be sent, and take what comes next.  Raises TLSError, with its alert sent."""
         self.flush()
+        if self.engine.error is not None:  # it came behind something that was to be heard first
+            raise self.engine.error
         if not self._waiting:
             came = self.sock.recv(2**16)
             if not came:
@@ -70,6 +79,8 @@ class Link:
                 self._handle(self.guarded(self._answer, event))
 
     def _answer(self, question: Question) -> list[Any]:
+        if self._piecemeal and self._waiting:
+            assert self.engine.receive_data(self._waiting.popleft()) == []  # kept until the answer is there
         try:
             value = finish(question.awaitable)
         except Exception as error:
@@ -77,6 +88,8 @@ class Link:
         return self.engine.answer(question, value)
 
     def handshake(self) -> None:
+        if (question := self.engine.question) is not None:  # asked before the first word
+            self._handle([question])
         while not self.completed and not self.ended:
             self.step()
         self.flush()
@@ -100,6 +113,19 @@ class Link:
         self.engine.send_data(data)
         self.flush()
 
+    def update_keys(self) -> None:
+        self.engine.update_keys()
+
+    def fail(self, alert: Alert) -> None:
+        """End with a fatal alert."""
+        self.engine.fail(alert)
+        self.flush()
+
+    def close(self) -> None:
+        """close_notify: we have said all."""
+        self.engine.close()
+        self.flush()
+
     def drain(self) -> None:
         """Say no more, and hear the peer out: a socket that is closed with data unread resets the connection."""
         with contextlib.suppress(OSError):
@@ -108,8 +134,19 @@ class Link:
                 pass
 
 
+class Later:
+    """An answer that is not there when it is first asked for."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Any:
+        yield
+        return self._value
+
+
 def finish(awaitable: Awaitable[Any]) -> Any:
-    """The result of something that is awaited and never waits."""
+    """The result of something that is awaited, however often it says that it is not there yet."""
     steps = awaitable.__await__()
     try:
         while True:

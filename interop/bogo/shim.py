@@ -14,9 +14,10 @@ from interop.bogo import expect
 from interop.bogo.flags import Settings, Unimplemented, parse
 from interop.bogo.link import Link
 from interop.bogo.settings import OneSession, Shared, client_config, server_config
-from minitls import AlertReceived, ClientConnection, Misuse, ServerConnection, Session, TLSError
+from minitls import Alert, AlertReceived, ClientConnection, Misuse, ServerConnection, Session, TLSError
 
 UNIMPLEMENTED = 89
+RECORD_SIZES = (0, 1, 255, 256, 257, 16383, 16384, 16385, 32767, 32768, 32769)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -65,8 +66,6 @@ def connect(settings: Settings, retried: Settings, shared: Shared, session: Sess
             converse(link, settings)
         finally:
             link.drain()
-    if not settings.server and (engine.info.version == "TLSv1.3"):
-        expect.same("got a ticket", bool(link.tickets), not (settings.expect_no_session or settings.shim_shuts_down))
     return store.got
 
 
@@ -89,39 +88,55 @@ def prove(link: Link, settings: Settings) -> None:
 
 def converse(link: Link, settings: Settings) -> None:
     """What is said once the handshake is complete."""
-    engine = link.engine
     prove(link, settings)
-    for unsupported in [
-        "send-alert",
-        "write-different-record-sizes",
-        "read-with-unfinished-write",
-    ]:
-        if unsupported in settings.said:
-            raise NotImplementedError(unsupported)
-    if settings.shim_writes_first:
+    if settings.send_alert:
+        link.fail(Alert.decompression_failure)
+        return
+    first_words = settings.shim_initial_write or b"hello"
+    if settings.write_different_record_sizes:
+        for size in RECORD_SIZES:
+            link.write(bytes((0x42,)) * size)
+        return
+    if settings.read_with_unfinished_write:
+        link.allowed = 1
+        link.write(first_words)
+    elif settings.shim_writes_first:
         for _ in range(settings.repeat_shim_initial_write or 1):
-            link.write(settings.shim_initial_write or b"hello")
-    while not settings.shim_shuts_down:
+            link.write(first_words)
+    if not settings.shim_shuts_down:
+        echo(link, settings)
+    if not settings.server and link.engine.info.version == "TLSv1.3" and not settings.shim_shuts_down:
+        expect.same("got a ticket", bool(link.tickets), not settings.expect_no_session)
+    if settings.check_close_notify:
+        shut_down(link)
+
+
+def echo(link: Link, settings: Settings) -> None:
+    """Give back what comes, bit by bit the opposite, until the peer ends, politely or not."""
+    while True:
         if settings.key_update_before_read:
-            engine.update_keys()
+            link.update_keys()
         size = settings.read_size or 512
         peeked = link.peek(size) if settings.peek_then_read else None
         data = link.read(size)
         if peeked is not None:
             expect.same("what is read", data, peeked)
         if not data:
-            break
+            return
         if settings.use_exporter_between_reads:
-            engine.info.export_keying_material("some label", b"some context", 1)
+            link.engine.info.export_keying_material("some label", b"some context", 1)
+        link.allowed = None
         if settings.key_update:
-            engine.update_keys()
+            link.update_keys()
         link.write(bytes(byte ^ 0xFF for byte in data))
-    if settings.check_close_notify:
-        engine.close()
-        link.flush()
-        while not link.ended:
-            link.step()
-        expect.same("the peer's close_notify", engine.peer_closed, True)
+
+
+def shut_down(link: Link) -> None:
+    """close_notify, and the peer's; data between the two is for nobody."""
+    link.close()
+    if link.read(1):
+        raise expect.Unexpected(":APPLICATION_DATA_ON_SHUTDOWN:")
+    expect.same("the peer's close_notify", link.engine.peer_closed, True)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ class RecordLayer:
 
     def _check_empty(self, kind: int, content: bytes) -> None:
         if content:
-            self.empty_records = 0
+            if kind != ContentType.alert:  # one that ends nothing is as good as empty
+                self.empty_records = 0
             return
         self.empty_records += 1
         if kind != _MAY_BE_EMPTY or self.empty_records > MAX_EMPTY_RECORDS:

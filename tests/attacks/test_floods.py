@@ -83,6 +83,18 @@ def test_flood(pki: Pki, what: str, role: str) -> None:
     assert (caught.value.alert, caught.value.reason) == (Alert.unexpected_message, reason)
 
 
+def test_empty_records_between_warnings(pki: Pki) -> None:
+    """An alert that is passed over is no pause."""
+    client, server = memory_pair(*pki.quick)
+    for turn in range(MAX_EMPTY_RECORDS + 1):
+        if turn < MAX_WARNINGS:
+            warning(server)
+        empty_record(server)
+    with pytest.raises(PeerMisbehaved) as caught:
+        client.receive_data(server.data_to_send())
+    assert (caught.value.alert, caught.value.reason) == (Alert.unexpected_message, "empty_record")
+
+
 @pytest.mark.parametrize("what", [what for what, role in CASES if role == "server"])
 def test_flood_in_one_piece(pki: Pki, what: str) -> None:
     """The same, a thousand of them in one read: no more is done than up to the limit."""
@@ -98,16 +110,18 @@ def test_flood_in_one_piece(pki: Pki, what: str) -> None:
 
 
 def test_key_update_replies_are_coalesced(pki: Pki) -> None:
-    """A thousand requests, with data between them so that none is too many: one answer a flush, however many came."""
+    """A thousand requests, with data between them so that none is too many: one answer, however many came."""
     client, server = memory_pair(*pki.quick)
     for _ in range(1000):
         key_update_request(server)
         server.send_data(b"x")
     events = client.receive_data(server.data_to_send())
     assert events.count(KeyUpdated(True)) == 1000
+    assert client.data_to_send() == b""
+    client.send_data(b"y")
     answer = client.data_to_send()
-    assert len(answer) < 50
-    assert server.receive_data(answer) == [KeyUpdated(False)]
+    assert len(answer) == 27 + 23
+    assert server.receive_data(answer) == [KeyUpdated(False), ApplicationData(b"y")]
 
 
 def test_requests_do_not_fill_the_output(pki: Pki) -> None:

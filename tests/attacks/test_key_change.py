@@ -21,10 +21,12 @@ from minitls import (
 from minitls.testing import exchange, memory_pair
 from minitls.wire.hello import ClientHello, Message, ServerHello
 from minitls.wire.messages import EncryptedExtensions, Finished, KeyUpdate, write_message
+from minitls.wire.messages12 import ServerHelloDone
 from minitls.wire.numbers import ContentType
 from tests.conftest import Pki
 from tests.liar import Cut, Record, Unheard, instead, lying_client, lying_server, meet, truth, write_handshake
 
+TLS12 = Policy.intermediate.replace(versions=("TLSv1.2",))
 RETRY = Policy(groups=("x25519",), key_shares=())
 
 
@@ -51,6 +53,16 @@ def test_a_record_goes_on_behind_a_key_change(pki: Pki, role: str, kind: type[Me
         meet(lying_client(ours, lie), honest)
     assert isinstance(honest.error, PeerMisbehaved)
     assert (honest.error.alert, honest.error.reason) == (Alert.unexpected_message, "excess_handshake_data")
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+def test_a_record_goes_on_behind_server_hello_done(pki: Pki, behind: str) -> None:
+    """TLS 1.2: the server has said all until the client answers; what stands behind it is no part of what it says then."""
+    ours, theirs = pki.client_config(policy=TLS12), pki.server_config(policy=TLS12)
+    client = ClientConnection(ours, server_hostname="localhost")
+    meet(client, lying_server(theirs, instead(ServerHelloDone, lambda message: [message, Unheard(BEHIND[behind])])))
+    assert isinstance(client.error, PeerMisbehaved)
+    assert (client.error.alert, client.error.reason) == (Alert.unexpected_message, "excess_handshake_data")
 
 
 @pytest.mark.parametrize("behind", BEHIND)

@@ -92,6 +92,8 @@ def test_nothing_that_we_make_shows_a_secret(pki: Pki) -> None:
     exchange(client, server)
     client.update_keys(request_peer=True)
     exchange(client, server)
+    server.send_data(b"the server's next key, too")
+    exchange(client, server)
     secrets.learn(client)
     secrets.learn(server)
     after = reachable(client, server)
