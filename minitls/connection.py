@@ -219,12 +219,8 @@ class Connection(Straight):
     def _content(self, kind: int, content: bytes, events: list[Event]) -> None:
         """One record's content, by its type."""
         if self._framing and kind not in (ContentType.handshake, ContentType.alert):
-            raise PeerMisbehaved(
-                Alert.unexpected_message,
-                "a record in the middle of a handshake message",
-                rule="RFC 8446 5.1",
-                reason="unexpected_record",
-            )
+            text = "a record in the middle of a handshake message"
+            raise PeerMisbehaved(Alert.unexpected_message, text, rule="RFC 8446 5.1", reason="unexpected_record")
         if kind == ContentType.handshake:
             self._framing.add(content)
             self._messages(events)
@@ -243,12 +239,8 @@ class Connection(Straight):
     def _change_cipher_spec(self, content: bytes, events: list[Event]) -> None:
         """TLS 1.2's (RFC 5246 section 7.1): in its one place, and nowhere else."""
         if content != b"\x01" or self._handshake is None:
-            raise PeerMisbehaved(
-                Alert.unexpected_message,
-                "change_cipher_spec where none may be",
-                rule="RFC 5246 7.1",
-                reason="unexpected_change_cipher_spec",
-            )
+            text = "change_cipher_spec where none may be"
+            raise PeerMisbehaved(Alert.unexpected_message, text, rule="RFC 5246 7.1", reason="unexpected_change_cipher_spec")
         if self._config.observer:
             self._config.observer(ChangeCipherSpecSeen(self._config.clock(), False))
         self._handshake.receive_change_cipher_spec()
@@ -473,7 +465,7 @@ class Connection(Straight):
         A callable of the configuration need not call this: it raises a TLSError with the alert.  Raises Misuse for alerts that say
         no failure.
         """
-        if alert in WARNINGS:
+        if alert in (Alert.close_notify, Alert.user_canceled):
             raise Misuse(f"{alert.name} is no fatal alert: close() says close_notify", rule="RFC 8446 6.1")
         self._fail(TLSError(alert, "the application ended the connection"))
 

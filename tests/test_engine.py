@@ -490,7 +490,7 @@ def test_an_alert_of_the_applications_choice_in_the_handshake(pki: Pki) -> None:
     assert not server.handshake_completed
 
 
-@pytest.mark.parametrize("alert", [Alert.close_notify, Alert.user_canceled, Alert.no_renegotiation])
+@pytest.mark.parametrize("alert", [Alert.close_notify, Alert.user_canceled])
 def test_alerts_that_are_no_failure(pair: Pair, alert: Alert) -> None:
     with pytest.raises(Misuse, match="no fatal alert"):
         pair[0].fail(alert)
