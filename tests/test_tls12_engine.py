@@ -322,6 +322,39 @@ def test_alpn(pki: Pki, client: tuple[str, ...], server: tuple[str, ...], agreed
     assert met.client.info.alpn_protocol == met.server.info.alpn_protocol == agreed
 
 
+@pytest.mark.parametrize("tickets", [True, False])
+def test_a_psk_suite_is_resumed_while_the_key_is_shared(pki: Pki, tickets: bool) -> None:
+    """As certificates are verified again: who knows the keys is asked again, on both sides; and both still know who it is."""
+    policy = SAFE.replace(cipher_suites=("TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256",))
+    ours: dict[str, Any] = {"psk": (b"we", b"key")}
+    theirs = {b"we": b"key"}
+    client = pki.client_config(
+        policy=policy, session_store=MemoryStore(), session_tickets=tickets, psk=lambda hint: ours["psk"], credential=pki.client()
+    )
+    server = pki.server_config(policy=policy, credentials=(), psk=theirs.get)
+
+    def resumed() -> bool:
+        met = meet(ClientConnection(client, server_hostname="localhost"), ServerConnection(server))
+        assert met.completed == (True, True)
+        assert met.client.info.resumed == met.server.info.resumed
+        assert met.client.info.psk_identity == met.server.info.psk_identity == ours["psk"][0]
+        return met.client.info.resumed
+
+    assert [resumed(), resumed(), resumed()] == [False, True, True]
+    ours["psk"] = (b"another", b"key")
+    theirs[b"another"] = b"key"
+    assert [resumed(), resumed()] == [False, True]
+    theirs[b"another"], ours["psk"] = b"new", (b"another", b"new")
+    assert [resumed(), resumed()] == [False, True]
+    long = bytes(300)
+    theirs[long], ours["psk"] = b"key", (long, b"key")
+    assert [resumed(), resumed()] == [False, False]
+    ours["psk"], theirs[b"another"] = (b"another", b"new"), b"newer"  # the server's alone: no session, and the keys do not fit
+    met = meet(ClientConnection(client, server_hostname="localhost"), ServerConnection(server))
+    assert not met.server.info.resumed
+    assert met.completed == (False, False)
+
+
 def test_alpn_mismatch(pki: Pki) -> None:
     met = meeting(pki, {"alpn": ("ftp",)}, {"alpn": ("h2",)})
     refused(met.server, Alert.no_application_protocol, "no_application_protocol", met.client)

@@ -68,23 +68,23 @@ def resumable(hs: Handshake, config: ClientConfig) -> Flow[Remembered | None]:
         session is None
         or session.version not in config.policy.versions
         or not is_bound_to(session, hs.info.server_name)
-        or session.identity != identity_of(config.credential)
         or not session.alive(config.clock())
+        or not (yield from offerable(config, session))
     ):
         return None
-    known = (yield from remembered(config, session, hs.info.server_name)) if offerable(config, session) else None
+    known = yield from remembered(config, session, hs.info.server_name)
     if known is not None and session.version != ProtocolVersion.TLSv1_3:
         yield from resolve(store.put, hs.info.session_key, session)  # TLS 1.2's may be used again
     return known
 
 
-def offerable(config: ClientConfig, session: Session) -> bool:
-    """Whether the policy still has what the session is made with."""
+def offerable(config: ClientConfig, session: Session) -> Flow[bool]:
+    """Whether the policy still has what the session is made with, and we are who we were."""
     if session.version == ProtocolVersion.TLSv1_3:
-        return resume13.offerable(config, session)
+        return resume13.offerable(config, session) and session.identity == identity_of(config.credential)
     from minitls.handshake import resume12
 
-    return resume12.offerable(config, session)
+    return (yield from resume12.offerable(config, session))
 
 
 def make_offer(

@@ -16,7 +16,7 @@ from minitls.handshake.fragments import agreed_limits
 from minitls.handshake.negotiate import choose_signature_scheme
 from minitls.handshake.raw_keys import take_answer
 from minitls.handshake.resume import Remembered, identity_of, recall
-from minitls.handshake.resume12 import check_resumed, make_session, master_of, remember
+from minitls.handshake.resume12 import check_resumed, make_session, master_of, recall_psk, remember, shared_key
 from minitls.handshake.tls12 import (
     Hellos,
     Keys,
@@ -93,10 +93,9 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
     ticket = (yield from expect(NewSessionTicket12)).ticket if hellos.ticket else b""
     yield from keys.read(hs)
     yield from receive_finished(hs, master)
-    if suite.authentication != "PSK":
-        identity = identity_of(config.credential)
-        session = make_session(hs, hellos, master, config.clock(), context=b"", identity=identity)
-        yield from remember(hs, config, session, ticket, session_id)
+    identity = shared_key(exchange.identity, exchange.key) if isinstance(exchange, Psk) else identity_of(config.credential)
+    session = make_session(hs, hellos, master, config.clock(), context=b"", identity=identity)
+    yield from remember(hs, config, session, ticket, session_id)
 
 
 def resume(hs: Handshake, config: ClientConfig, hellos: Hellos, known: Remembered | None, session_id: bytes) -> Flow[None]:
@@ -111,6 +110,7 @@ def resume(hs: Handshake, config: ClientConfig, hellos: Hellos, known: Remembere
     session = known.session
     check_resumed(hellos, session)
     recall(hs, known, "ticket" if session.ticket else "session_id")
+    recall_psk(hs, session)
     master = master_of(session)
     resumed_master(hs, config, hellos, master)
     keys = Keys(hellos, master)

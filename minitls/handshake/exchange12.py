@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minitls.config import OurPsk
+from minitls.config import OurPsk, TheirPsk
 from minitls.crypto.ffdh import FieldKey
 from minitls.crypto.groups import GROUPS, FiniteField, KeyShare
 from minitls.crypto.psk import ExternalPsk
@@ -232,12 +232,24 @@ def psk_identity(exchange_keys: bytes) -> bytes:
     return identity
 
 
+def key_of(answer: TheirPsk) -> bytes | None:
+    """A server's key for TLS 1.2; None for none, and for one that is bound to TLS 1.3."""
+    if isinstance(answer, ExternalPsk):
+        return None if answer.imported else answer.key
+    return answer
+
+
+def own_psk(answer: OurPsk) -> tuple[bytes, bytes] | None:
+    """A client's identity and key for TLS 1.2; None for none, and for one that is bound to TLS 1.3."""
+    if isinstance(answer, ExternalPsk):
+        return None if answer.imported else (answer.identity, answer.key)
+    return answer
+
+
 def plain_psk(answer: OurPsk) -> tuple[bytes, bytes]:
-    """A client's identity and key for TLS 1.2.  Raises handshake_failure for none, and for one that is bound to TLS 1.3."""
-    if isinstance(answer, ExternalPsk) and not answer.imported:
-        return answer.identity, answer.key
-    if isinstance(answer, tuple):
-        return answer
+    """The same.  Raises handshake_failure for none."""
+    if (psk := own_psk(answer)) is not None:
+        return psk
     raise PeerIncompatible(
         Alert.handshake_failure,
         "the server chose a PSK suite of TLS 1.2, and we have no key for it",

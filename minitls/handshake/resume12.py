@@ -7,13 +7,16 @@ is otherwise now, there is a full handshake, and where the RFC says so an alert.
 
 from __future__ import annotations
 
+import hashlib
+
 from minitls.config import ClientAuth, ClientConfig, ServerConfig
 from minitls.crypto.prf import MasterSecret
-from minitls.crypto.suites12 import SUITES_12
+from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
 from minitls.data import replace
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
+from minitls.handshake.exchange12 import key_of, own_psk
 from minitls.handshake.flow import Flow, Handshake, resolve
-from minitls.handshake.resume import Remembered, context_of, is_bound_to, open_ticket, remembered
+from minitls.handshake.resume import Remembered, context_of, identity_of, is_bound_to, open_ticket, remembered
 from minitls.handshake.tls12 import Hellos
 from minitls.sessions.session import FORMAT, Session
 from minitls.wire.hello import ClientHello
@@ -22,6 +25,9 @@ from minitls.wire.numbers import ProtocolVersion
 
 LIFETIME = 24 * 3600
 """Seconds for which a TLS 1.2 session may be resumed (RFC 5246 section F.1.4)."""
+
+LONGEST_IDENTITY = 255 - 32
+"""Bytes of a PSK's name in a session."""
 
 
 def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float, *, context: bytes, identity: bytes) -> Session:
@@ -50,13 +56,41 @@ def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float
     )
 
 
+def shared_key(identity: bytes, key: bytes) -> bytes:
+    """A PSK and its name, as a session that began with it remembers them; b"" for a name that is too long to be remembered."""
+    return hashlib.sha256(key).digest() + identity if len(identity) <= LONGEST_IDENTITY else b""
+
+
+def still_shared(config: ClientConfig | ServerConfig, session: Session) -> Flow[bool]:
+    """Whether a session that began with a PSK may go on: as certificates are verified again, who knows the key is asked again."""
+    if session.cipher_suite not in PSK_SUITES:
+        return True
+    if config.psk is None or not session.identity:
+        return False
+    identity = session.identity[32:]
+    if isinstance(config, ServerConfig):
+        key = key_of((yield from resolve(config.psk, identity)))
+        return key is not None and shared_key(identity, key) == session.identity
+    ours = own_psk((yield from resolve(config.psk, None)))
+    return ours is not None and shared_key(*ours) == session.identity
+
+
+def recall_psk(hs: Handshake, session: Session) -> None:
+    if session.cipher_suite in PSK_SUITES:
+        hs.info.psk_identity = session.identity[32:]
+
+
 def master_of(session: Session) -> MasterSecret:
     return MasterSecret(SUITES_12[session.cipher_suite].hash_name, session.secret, extended=bool(session.extended))
 
 
-def offerable(config: ClientConfig, session: Session) -> bool:
-    """Client: whether the policy still has what the session is made with."""
-    return session.cipher_suite in config.policy.cipher_suites and bool(session.extended or not config.policy.secure_tls12)
+def offerable(config: ClientConfig, session: Session) -> Flow[bool]:
+    """Client: whether the policy still has what the session is made with, and we are who we were."""
+    if session.cipher_suite not in config.policy.cipher_suites or not (session.extended or not config.policy.secure_tls12):
+        return False
+    if session.cipher_suite in PSK_SUITES:
+        return (yield from still_shared(config, session))
+    return session.identity == identity_of(config.credential)
 
 
 def check_resumed(hellos: Hellos, session: Session) -> None:
@@ -107,7 +141,7 @@ def find_session(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flo
         or (config.client_auth is ClientAuth.require and not session.chain)
     ):
         return None
-    known = yield from remembered(config, session, None)
+    known = (yield from remembered(config, session, None)) if (yield from still_shared(config, session)) else None
     extended = X.extended_master_secret in hello.extensions
     if known is not None and session.extended and not extended:
         raise PeerIncompatible(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minitls.config import ClientAuth, ServerConfig, TheirPsk
-from minitls.crypto.psk import ExternalPsk
+from minitls.config import ClientAuth, ServerConfig
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.authenticate import PeerKey, conclude, verify_der_chain
-from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, psk_identity
+from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, key_of, psk_identity
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import answer_limits
 from minitls.handshake.negotiate import Choice, choose_alpn, choose_suite12
 from minitls.handshake.resume import Remembered, context_of, recall
-from minitls.handshake.resume12 import find_session, make_session, master_of
+from minitls.handshake.resume12 import find_session, make_session, master_of, recall_psk, shared_key
 from minitls.handshake.server13 import answer_name, candidates, choose_among
 from minitls.handshake.tls12 import (
     Hellos,
@@ -110,7 +109,8 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
     keys = Keys(hellos, master)
     yield from keys.read(hs)
     hs.info.tls_unique = yield from receive_finished(hs, master)
-    made = make_session(hs, hellos, master, config.clock(), context=context_of(config), identity=b"")
+    identity = shared_key(hs.info.psk_identity or b"", exchange.key) if isinstance(exchange, Psk) else b""
+    made = make_session(hs, hellos, master, config.clock(), context=context_of(config), identity=identity)
     if give_ticket:
         yield from send_ticket(hs, config, made)
     keys.write(hs)
@@ -129,6 +129,7 @@ def resume(hs: Handshake, config: ServerConfig, hello: ClientHello, known: Remem
     hs.info.cipher_suite = suite.name
     renew = config.tickets is not None and bool(hello.extensions.get(X.session_ticket))
     recall(hs, known, "ticket" if renew else "session_id")
+    recall_psk(hs, session)
     hellos = send_hello(hs, config, hello, suite, None, hello.legacy_session_id, ticket=renew)
     master = master_of(session)
     resumed_master(hs, config, hellos, master)
@@ -299,9 +300,7 @@ def client_key(hs: Handshake, config: ServerConfig) -> Flow[PeerKey | None]:
 def find_psk(config: ServerConfig, exchange_keys: bytes) -> Flow[bytes]:
     """RFC 4279 section 2: the key of whom the client says it is."""
     assert config.psk is not None
-    key: TheirPsk = yield from resolve(config.psk, psk_identity(exchange_keys))
-    if isinstance(key, ExternalPsk):
-        key = None if key.imported else key.key
+    key = key_of((yield from resolve(config.psk, psk_identity(exchange_keys))))
     if key is None:
         raise PeerIncompatible(
             Alert.unknown_psk_identity,

@@ -18,10 +18,10 @@ class Session(Structure):
     ``authenticated``, ``created``: when the peers proved who they are, and when this session was made of that, in milliseconds
     since the epoch; ``lifetime``: seconds from ``created``; ``until``: when the peer's delegated credential expires (RFC 9345),
     likewise, 0 for none.  ``context``: a digest of what the server's configuration asks of clients.  ``identity``: a digest of the
-    client's own certificate.  ``chain``: the peer's, DER, leaf first; ``ocsp_response``, ``scts``: what a server stapled to it, as
-    it came.  ``session_id`` and ``ticket``: by which the client asks for
-    it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data that the server takes, for ``alpn`` (both
-    TLS 1.3's).
+    client's own certificate, or of a PSK suite's key, and behind it what that is called.  ``chain``: the peer's, DER, leaf first;
+    ``ocsp_response``, ``scts``: what a server stapled to it, as it came.  ``session_id`` and ``ticket``: by which the client asks
+    for it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data that the server takes, for ``alpn``
+    (both TLS 1.3's).
     """
 
     format: int = wire(uint8)
@@ -36,7 +36,7 @@ class Session(Structure):
     server_name: bytes = wire(opaque(0, 2**8 - 1))
     alpn: bytes = wire(opaque(0, 2**8 - 1))
     context: bytes = wire(opaque(0, 32))
-    identity: bytes = wire(opaque(0, 32))
+    identity: bytes = wire(opaque(0, 2**8 - 1))
     chain: tuple[bytes, ...] = wire(vector(opaque(1, 2**24 - 1), 0, 2**24 - 1))
     ocsp_response: bytes = wire(opaque(0, 2**24 - 1))
     scts: tuple[bytes, ...] = wire(vector(opaque(1, 2**16 - 1), 0, 2**16 - 1))
