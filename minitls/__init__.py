@@ -9,6 +9,7 @@ The map of the house; a module imports only from the lines above its own::
     certificates    credentials, trust, verification, the development CA
     observe         what an observer is told
     sessions        what two sides remember: stores, tickets, the replay record; in memory and in Redis
+    policy          what may be spoken, as data
     config, info    what a side brings; what a connection came to
     record          sealing and opening records
     handshake       the flows: client and server, as pages of the RFC
@@ -28,7 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minitls.config import ClientAuth, ClientConfig, Danger, PeerCertificates, Policy, ServerConfig
+from minitls.config import ClientAuth, ClientConfig, Danger, PeerCertificates, ServerConfig
 from minitls.connection import Connection
 from minitls.crypto.psk import ExternalPsk
 from minitls.endpoints import ClientConnection, ServerConnection
@@ -58,6 +59,7 @@ from minitls.events import (
 from minitls.handshake.flow import Question
 from minitls.handshake.negotiate import Agreement, negotiate
 from minitls.info import ConnectionInfo
+from minitls.policy import Policy
 from minitls.sessions.session import Session
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
 """Configuration: frozen, keyword-only, checked when it is made.
 
-A :class:`Policy` is data: what may be spoken, in order of preference.  :class:`ClientConfig` and :class:`ServerConfig` are
-what one side brings to its handshakes.  Callables may be sync or async.  What is unsafe stands under one word:
-:class:`Danger`.
+:class:`ClientConfig` and :class:`ServerConfig` are what one side brings to its handshakes; what may be spoken is a
+:class:`minitls.policy.Policy`.  Callables may be sync or async.  What is unsafe stands under one word: :class:`Danger`.
 """
 
 from __future__ import annotations
@@ -10,32 +9,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from enum import Enum, IntEnum
+from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 from minitls.crypto.compression import compressions
-from minitls.crypto.groups import GROUPS
 from minitls.crypto.psk import ExternalPsk
-from minitls.crypto.signatures import SCHEMES
-from minitls.crypto.suites import SUITES
-from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
-from minitls.data import dataclass, field, fields, replace
+from minitls.data import dataclass, field
 from minitls.errors import Misuse
 from minitls.observe import KeyLog, Observer, key_log_to
+from minitls.policy import Policy
 from minitls.sessions.replay import ReplayRecord
 from minitls.sessions.session import MAX_LIFETIME
 from minitls.sessions.store import MemoryStore, SessionCache, SessionStore
 from minitls.sessions.tickets import TicketKeys, Tickets
 from minitls.wire.hello import ClientHello
-from minitls.wire.numbers import (
-    CertificateCompressionAlgorithm,
-    CipherSuite,
-    NamedGroup,
-    ProtocolVersion,
-    PskKeyExchangeMode,
-    SignatureScheme,
-)
+from minitls.wire.names import Name, lookup_all
+from minitls.wire.numbers import CertificateCompressionAlgorithm
 
 if TYPE_CHECKING:
     from minitls.certificates.beside import Beside
@@ -44,193 +34,6 @@ if TYPE_CHECKING:
     from minitls.certificates.sct import Logs
     from minitls.certificates.spki import AnyPublicKey
     from minitls.certificates.trust import TrustStore
-
-E = TypeVar("E", bound=IntEnum)
-Name: TypeAlias = str | int
-
-_ALIASES = {"p-256": "secp256r1", "p-384": "secp384r1", "p-521": "secp521r1", "1.3": "tlsv1.3", "1.2": "tlsv1.2"}
-
-_VERSIONS = (ProtocolVersion.TLSv1_3, ProtocolVersion.TLSv1_2)
-_SUITES = {ProtocolVersion.TLSv1_3: SUITES, ProtocolVersion.TLSv1_2: SUITES_12}
-
-
-def lookup(registry: type[E], supported: Iterable[int], what: str, name: Name) -> E:
-    """The member of ``registry`` that ``name`` means: IANA's name in any case, or the code point.  Raises Misuse."""
-    names = {str(registry(code)) if registry is ProtocolVersion else registry(code).name: registry(code) for code in supported}
-    if isinstance(name, int):
-        found = [member for member in names.values() if member == name]
-    else:
-        wanted = _ALIASES.get(name.lower(), name.lower())
-        found = [member for key, member in names.items() if key.lower() == wanted]
-    if found:
-        return found[0]
-    import difflib  # for who made a mistake, and nobody else
-
-    shown = f"0x{name:04x}" if isinstance(name, int) else repr(name)
-    near = difflib.get_close_matches(str(name).lower(), [key.lower() for key in names], 1)
-    guess = next((key for key in names if near and key.lower() == near[0]), None)
-    hint = f"did you mean {guess}?" if guess else f"one of {', '.join(names)}"
-    raise Misuse(f"unknown {what} {shown}: {hint}", reason="unknown_name")
-
-
-def _lookup_all(registry: type[E], supported: Iterable[int], what: str, names: Iterable[Name]) -> tuple[E, ...]:
-    supported = tuple(supported)
-
-    def member(name: Name) -> E:
-        return name if isinstance(name, registry) and name in supported else lookup(registry, supported, what, name)
-
-    found = tuple(dict.fromkeys(map(member, names)))
-    if not found:
-        raise Misuse(f"a policy needs at least one {what}")
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """A policy's code points.  ``without_psk``: the cipher suites that need no shared key; ``cbc``: whether one is of CBC."""
-
-    versions: tuple[int, ...]
-    cipher_suites: tuple[int, ...]
-    without_psk: tuple[int, ...]
-    groups: tuple[int, ...]
-    key_shares: tuple[int, ...]
-    psk_key_exchange_modes: tuple[int, ...]
-    cbc: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """What may be spoken, best first.  Each is given by IANA's name in any case, or by code point.
-
-    ``versions``: protocol versions.  ``cipher_suites``, ``groups``: what is offered and accepted.
-    ``key_shares``: the groups that a client sends shares for in its first hello; an empty tuple invites a HelloRetryRequest.
-    ``signature_schemes``: for the handshake's own signatures; ``certificate_signature_schemes``: for those inside certificates,
-    all that we know by default.
-    ``psk_key_exchange_modes``: how a PSK may be used; psk_ke has no forward secrecy, and no policy of ours has it.
-    ``secure_tls12``: in TLS 1.2, insist on the extended master secret (RFC 7627) and on secure renegotiation (RFC 5746).
-    ``prefer_post_quantum``: a server takes a hybrid group that both have even where it costs a HelloRetryRequest.
-    """
-
-    versions: tuple[Name, ...] = (ProtocolVersion.TLSv1_3,)
-    cipher_suites: tuple[Name, ...] = (
-        CipherSuite.TLS_AES_128_GCM_SHA256,
-        CipherSuite.TLS_AES_256_GCM_SHA384,
-        CipherSuite.TLS_CHACHA20_POLY1305_SHA256,
-        CipherSuite.TLS_AES_128_CCM_SHA256,
-    )
-    groups: tuple[Name, ...] = (
-        NamedGroup.X25519MLKEM768,
-        NamedGroup.x25519,
-        NamedGroup.secp256r1,
-        NamedGroup.SecP256r1MLKEM768,
-        NamedGroup.SecP384r1MLKEM1024,
-        NamedGroup.secp384r1,
-        NamedGroup.secp521r1,
-        NamedGroup.x448,
-        NamedGroup.ffdhe2048,
-        NamedGroup.ffdhe3072,
-        NamedGroup.ffdhe4096,
-    )
-    key_shares: tuple[Name, ...] | None = None
-    signature_schemes: tuple[Name, ...] = (
-        SignatureScheme.ecdsa_secp256r1_sha256,
-        SignatureScheme.ed25519,
-        SignatureScheme.rsa_pss_rsae_sha256,
-        SignatureScheme.ecdsa_secp384r1_sha384,
-        SignatureScheme.ecdsa_secp521r1_sha512,
-        SignatureScheme.ed448,
-        SignatureScheme.rsa_pss_rsae_sha384,
-        SignatureScheme.rsa_pss_rsae_sha512,
-        SignatureScheme.rsa_pss_pss_sha256,
-        SignatureScheme.rsa_pss_pss_sha384,
-        SignatureScheme.rsa_pss_pss_sha512,
-        SignatureScheme.mldsa44,
-        SignatureScheme.mldsa65,
-        SignatureScheme.mldsa87,
-    )
-    certificate_signature_schemes: tuple[Name, ...] | None = None
-    psk_key_exchange_modes: tuple[Name, ...] = (PskKeyExchangeMode.psk_dhe_ke,)
-    prefer_post_quantum: bool = True
-    secure_tls12: bool = True
-
-    modern: ClassVar[Policy]
-    intermediate: ClassVar[Policy]
-    legacy: ClassVar[Policy]
-
-    def __post_init__(self) -> None:
-        def set_names(attribute: str, registry: type[IntEnum], supported: Iterable[int], what: str) -> None:
-            object.__setattr__(self, attribute, _lookup_all(registry, supported, what, getattr(self, attribute)))
-
-        set_names("versions", ProtocolVersion, _VERSIONS, "version")
-        set_names("cipher_suites", CipherSuite, (*SUITES, *SUITES_12), "cipher suite")
-        usable = tuple(v for v in _VERSIONS if v in self.versions and any(c in _SUITES[v] for c in self.cipher_suites))
-        if not usable:
-            raise Misuse("a policy needs a cipher suite for one of its versions: none of these is")
-        object.__setattr__(self, "versions", usable)
-        set_names("groups", NamedGroup, GROUPS, "group")
-        in_handshake = [code for code, scheme in SCHEMES.items() if scheme.in_tls13]
-        set_names("signature_schemes", SignatureScheme, in_handshake, "signature scheme")
-        if self.certificate_signature_schemes is None:
-            object.__setattr__(self, "certificate_signature_schemes", tuple(SCHEMES))
-        else:
-            set_names("certificate_signature_schemes", SignatureScheme, SCHEMES, "signature scheme")
-        set_names("psk_key_exchange_modes", PskKeyExchangeMode, PskKeyExchangeMode, "PSK key exchange mode")
-        if self.key_shares is None:
-            object.__setattr__(self, "key_shares", self._default_key_shares())
-        elif self.key_shares:
-            set_names("key_shares", NamedGroup, self.groups, "group for a key share")  # type: ignore[arg-type]
-
-    def _default_key_shares(self) -> tuple[Name, ...]:
-        """The first group, and if that is a hybrid the first classical one too: few servers then need to ask again."""
-        classical = [code for code in self.groups if not GROUPS[int(code)].post_quantum]
-        return tuple(dict.fromkeys((self.groups[0], *classical[:1])))
-
-    @cached_property
-    def all_schemes(self) -> tuple[int, ...]:
-        """The handshake's schemes, and behind them those that can sign certificates only."""
-        assert self.certificate_signature_schemes is not None
-        only_in_certificates = [code for code in self.certificate_signature_schemes if not SCHEMES[int(code)].in_tls13]
-        return tuple(dict.fromkeys(map(int, (*self.signature_schemes, *only_in_certificates))))
-
-    @cached_property
-    def schemes_differ(self) -> bool:
-        """Whether certificates may be signed otherwise than the handshake."""
-        return set(self.all_schemes) != set(self.certificate_signature_schemes or ())
-
-    @cached_property
-    def codes(self) -> Codes:
-        """What a ClientHello says of it, as plain numbers for the wire."""
-        tls13, tls12 = (version in self.versions for version in _VERSIONS)
-        suites = tuple(int(code) for code in self.cipher_suites if (tls12 if code in SUITES_12 else tls13))
-        groups = (int(code) for code in self.groups if tls13 or not GROUPS[int(code)].post_quantum)  # RFC 9851
-        return Codes(
-            versions=tuple(map(int, self.versions)),
-            cipher_suites=suites,
-            without_psk=tuple(code for code in suites if code not in PSK_SUITES),
-            groups=tuple(groups),
-            key_shares=tuple(map(int, self.key_shares or ())) if tls13 else (),
-            psk_key_exchange_modes=tuple(map(int, self.psk_key_exchange_modes)),
-            cbc=any(code in SUITES_12 and SUITES_12[code].is_cbc for code in suites),
-        )
-
-    def replace(self, **changes: object) -> Policy:
-        """This policy with some fields changed.  Shares that were the default follow the groups.  Raises Misuse."""
-        if "groups" in changes and "key_shares" not in changes:
-            changes["key_shares"] = None
-        known = {each.name for each in fields(self)}
-        if unknown := changes.keys() - known:
-            raise Misuse(f"a policy has no {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
-        return replace(self, **changes)  # type: ignore[arg-type]
-
-
-_AEADS_12 = tuple(
-    code
-    for code, suite in SUITES_12.items()
-    if suite.key_exchange in ("ECDHE", "ECDHE_PSK") and suite.cipher.name.startswith(("AES-128-GCM", "AES-256-GCM", "ChaCha20"))
-)
-Policy.modern = Policy()
-Policy.intermediate = Policy(versions=_VERSIONS, cipher_suites=(*Policy.modern.cipher_suites, *_AEADS_12))
-Policy.legacy = Policy(versions=_VERSIONS, cipher_suites=(*Policy.modern.cipher_suites, *SUITES_12), secure_tls12=False)
 
 
 class ClientAuth(Enum):
@@ -353,7 +156,7 @@ class _Config:
 
     def _check_compression(self) -> None:
         registry = CertificateCompressionAlgorithm
-        codes = _lookup_all(registry, registry, "certificate compression", self.certificate_compression or ())
+        codes = lookup_all(registry, registry, "certificate compression", self.certificate_compression or ())
         for code in codes:
             if code not in compressions():
                 raise Misuse(f"{code.name} is not installed: pip install 'minitls[compress]'", rule="RFC 8879 3")

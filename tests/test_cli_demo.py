@@ -65,6 +65,8 @@ def test_what_is_on_the_wire_is_what_was_sent(capsys: pytest.CaptureFixture[str]
         (["--groups", "x25519"], "no: who records this today"),
         (["--groups", "ffdhe2048"], "with very large numbers"),
         (["--ciphers", "TLS_CHACHA20_POLY1305_SHA256"], "Poly1305 seals"),
+        (["--policy", "cnsa2"], "ML-KEM-1024 holds against quantum computers, too. The client's share is an open padlock"),
+        (["--policy", "cnsa1", "--tls", "1.2"], "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
         (["--sigalgs", "mldsa65"], "key ML-DSA-65"),
         (["--sigalgs", "ed25519", "--policy", "modern", "--tls", "1.3"], "key Ed25519"),
     ],

@@ -40,12 +40,12 @@ def test_names_of_all_kinds() -> None:
 
 
 def test_defaults() -> None:
-    """The hybrid first, a classical share beside it; the short CCM tag and SHA-1 nowhere."""
+    """The hybrid first, a classical share beside it; the short CCM tag, SHA-1 and ML-KEM without a classical half nowhere."""
     policy = Policy()
     assert policy.groups[0] == NamedGroup.X25519MLKEM768
     assert policy.key_shares == (NamedGroup.X25519MLKEM768, NamedGroup.x25519)
     assert CipherSuite.TLS_AES_128_CCM_8_SHA256 not in policy.cipher_suites
-    assert set(policy.groups) == set(GROUPS)
+    assert set(GROUPS) - set(policy.groups) == {NamedGroup.MLKEM768, NamedGroup.MLKEM1024}
     assert Policy(groups=("secp384r1", "x25519")).key_shares == (NamedGroup.secp384r1,)
     assert Policy(key_shares=()).key_shares == ()
 

@@ -10,12 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minitls.crypto.groups import GROUPS, SECP256R1, X25519, FiniteField, Group, Hybrid, Weierstrass, _field
+from minitls.crypto.groups import GROUPS, SECP256R1, X25519, FiniteField, Group, Hybrid, MlKem, Weierstrass, _field
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.wire.numbers import NamedGroup
 
 ALL = pytest.mark.parametrize("group", GROUPS.values(), ids=lambda group: group.name)
 HYBRIDS = [group for group in GROUPS.values() if isinstance(group, Hybrid)]
+KEMS = [group for group in GROUPS.values() if isinstance(group, MlKem)]
 CURVES = [group for group in GROUPS.values() if isinstance(group, Weierstrass)]
 FIELDS = [group for group in GROUPS.values() if isinstance(group, FiniteField)]
 
@@ -29,6 +30,8 @@ LENGTHS = {
     NamedGroup.ffdhe2048: (256, 256, 256),
     NamedGroup.ffdhe3072: (384, 384, 384),
     NamedGroup.ffdhe4096: (512, 512, 512),
+    NamedGroup.MLKEM768: (1184, 1088, 32),
+    NamedGroup.MLKEM1024: (1568, 1568, 32),
     NamedGroup.X25519MLKEM768: (1184 + 32, 1088 + 32, 64),
     NamedGroup.SecP256r1MLKEM768: (65 + 1184, 65 + 1088, 64),
     NamedGroup.SecP384r1MLKEM1024: (97 + 1568, 97 + 1568, 80),
@@ -67,7 +70,7 @@ def test_table() -> None:
     assert list(GROUPS) == [group.code for group in GROUPS.values()]
     assert set(GROUPS) == set(NamedGroup)
     assert next(iter(GROUPS)) == NamedGroup.X25519MLKEM768
-    assert {group.code for group in GROUPS.values() if group.post_quantum} == {group.code for group in HYBRIDS}
+    assert {group.code for group in GROUPS.values() if group.post_quantum} == {group.code for group in [*HYBRIDS, *KEMS]}
 
 
 @ALL
@@ -102,7 +105,7 @@ def test_classical_half(group: Group) -> None:
 def test_wrong_length(group: Group, cut: Callable[[bytes], bytes]) -> None:
     share = group.generate()
     answer, _ = group.encapsulate(share.public)
-    rules = {FiniteField: ("RFC 8446 4.2.8.1",) * 2, Hybrid: ("RFC 10024 4.1", "RFC 10024 4.2")}
+    rules = {FiniteField: ("RFC 8446 4.2.8.1",) * 2, MlKem: ("RFC 8446 4.2.8",) * 2, Hybrid: ("RFC 10024 4.1", "RFC 10024 4.2")}
     of_share, of_answer = rules.get(type(group), ("RFC 8446 4.2.8.2",) * 2)
     refuses(group.encapsulate, cut(share.public), of_share, "octets instead of")
     refuses(share.exchange, cut(answer), of_answer, "octets instead of")
@@ -153,27 +156,28 @@ def test_bad_classical_half(group: Hybrid) -> None:
             refuses(call, bytes(changed), "RFC 8446 4.2.8.2", group.classical.name)
 
 
-@pytest.mark.parametrize("group", HYBRIDS, ids=lambda group: group.name)
+@pytest.mark.parametrize("group", [*HYBRIDS, *KEMS], ids=lambda group: group.name)
 @pytest.mark.parametrize("value", [3329, 3330, 4095])
-def test_unreduced_mlkem_key(group: Hybrid, value: int) -> None:
+def test_unreduced_mlkem_key(group: Hybrid | MlKem, value: int) -> None:
     """The modulus check of FIPS 203 section 7.2: no coefficient of 12 bits, first or last, is q = 3329 or more."""
     share = group.generate().public
-    start = 0 if group.kem_first else group.classical.share_length
+    start = group.classical.share_length if isinstance(group, Hybrid) and not group.kem_first else 0
+    rule = "RFC 10024 4.2" if isinstance(group, Hybrid) else "RFC 8446 4.2.8"
     last = start + group.kem.share_length - 32 - 3  # before the seed; two coefficients take three octets, little-endian
     for at, shift in (start, 0), (start, 12), (last, 12):
         pair = int.from_bytes(share[at : at + 3], "little") & ~(4095 << shift) | value << shift
         bad = share[:at] + pair.to_bytes(3, "little") + share[at + 3 :]
-        refuses(group.encapsulate, bad, "RFC 10024 4.2", "not reduced")
+        refuses(group.encapsulate, bad, rule, "not reduced")
         reduced = pair & ~(4095 << shift) | 3328 << shift
         group.encapsulate(share[:at] + reduced.to_bytes(3, "little") + share[at + 3 :])
 
 
-@pytest.mark.parametrize("group", HYBRIDS, ids=lambda group: group.name)
-def test_changed_ciphertext(group: Hybrid) -> None:
+@pytest.mark.parametrize("group", [*HYBRIDS, *KEMS], ids=lambda group: group.name)
+def test_changed_ciphertext(group: Hybrid | MlKem) -> None:
     """FIPS 203's implicit rejection: another secret and no error, so that Finished is what fails."""
     share = group.generate()
     answer, secret = group.encapsulate(share.public)
-    at = 0 if group.kem_first else -1
+    at = -1 if isinstance(group, Hybrid) and not group.kem_first else 0
     changed = bytearray(answer)
     changed[at] ^= 1
     assert share.exchange(bytes(changed)) != secret
@@ -194,6 +198,9 @@ def test_hybrid_layout() -> None:
     point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), answer[:65])
     assert secret[:32] == p256.exchange(ec.ECDH(), point)
     assert secret[32:] == kem.decapsulate(answer[65:])
+
+    answer, secret = GROUPS[NamedGroup.MLKEM768].encapsulate(kem.public_key().public_bytes_raw())
+    assert secret == kem.decapsulate(answer)
 
     kem1024 = mlkem.MLKEM1024PrivateKey.generate()
     p384 = GROUPS[NamedGroup.secp384r1].generate()

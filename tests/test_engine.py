@@ -101,7 +101,7 @@ def test_every_suite(pki: Pki, suite: str) -> None:
 def test_every_group(pki: Pki, group: str, retry: bool) -> None:
     """With a share in the first hello, and with one in the second."""
     ours = Policy(groups=(group,), key_shares=() if retry else None)
-    client, server = memory_pair(pki.client_config(policy=ours), pki.server_config())
+    client, server = memory_pair(pki.client_config(policy=ours), pki.server_config(policy=Policy(groups=tuple(GROUPS))))
     agree(client, server)
     assert (client.info.group, client.info.hello_retry) == (group, retry)
 

@@ -20,7 +20,7 @@ LAYERS = (
     ("wire",),
     ("crypto",),
     ("certificates",),
-    ("observe", "sessions", "ech"),
+    ("observe", "sessions", "ech", "policy"),
     ("config", "info"),
     ("record",),
     ("handshake",),

@@ -15,7 +15,8 @@ import pytest
 import minitls
 import minitls.ssl as ours
 from minitls.certificates.authority import Authority, self_signed
-from minitls.config import ClientConfig, Policy, ServerConfig
+from minitls.config import ClientConfig, ServerConfig
+from minitls.policy import Policy
 from tests.dropin import HOST, PAIRS, Contexts, Files, Wire, contexts, files, pairs
 
 _ = (contexts, files)  # fixtures

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
     from minitls.certificates.store import CredentialStore
     from minitls.certificates.trust import TrustStore
-    from minitls.config import ClientConfig, Policy
+    from minitls.config import ClientConfig
     from minitls.observe import KeyLog, Observer
+    from minitls.policy import Policy
     from minitls.sessions.store import SessionStore
 
 DONE = 0
@@ -42,6 +43,8 @@ DEFAULT_TIMEOUT = 30.0
 HTTPS = 443
 STARTTLS = {"smtp": 25, "imap": 143, "pop3": 110, "ftp": 21, "ldap": 389, "xmpp": 5222, "postgres": 5432, "mysql": 3306}
 """The protocols that can go on in TLS, and their ports."""
+POLICIES = ("intermediate", "modern", "legacy", "fips_202205", "wpa3_192", "cnsa_202407", "cnsa1", "cnsa2")
+"""minitls.policy's, which is not imported for a --help."""
 REQUIREMENTS = ("verified", "pq", "alpn", "resumed", "early-data")
 
 
@@ -150,7 +153,8 @@ def add_output_options(parser: argparse.ArgumentParser, *, each: bool = False) -
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what may be spoken", "Names are IANA's, in any case, best first, with commas between them.")
-    group.add_argument("--policy", choices=("modern", "intermediate", "legacy"), default="intermediate", help="where to start from")
+    which = f"where to start from: {', '.join(POLICIES)}"
+    group.add_argument("--policy", choices=POLICIES, default=POLICIES[0], metavar="NAME", help=which)
     group.add_argument("--tls", metavar="VERSIONS", type=words, help="versions: 1.3, 1.2")
     group.add_argument("--groups", metavar="NAMES", type=words, help="key exchanges: X25519MLKEM768,x25519,secp256r1")
     group.add_argument("--ciphers", metavar="NAMES", type=words, help="cipher suites: TLS_AES_128_GCM_SHA256")
@@ -244,7 +248,7 @@ def requirements(text: str) -> tuple[str, ...]:
 
 def policy(args: argparse.Namespace) -> Policy:
     """The policy that the options ask for.  Raises Misuse, with a guess at what was meant."""
-    from minitls.config import Policy
+    from minitls.policy import Policy
 
     chosen: Policy = getattr(Policy, args.policy)
     asked = {

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from minitls.cli.reach import Target
     from minitls.cli.screen import Screen
     from minitls.cli.sessions import Cost
-    from minitls.config import ClientConfig, Policy
+    from minitls.config import ClientConfig
     from minitls.info import ConnectionInfo
+    from minitls.policy import Policy
     from minitls.trace.recording import Recording
 
 SITE = "shop.example"
@@ -139,7 +140,7 @@ async def play(args: argparse.Namespace, client: Recording, server: Recording) -
     if returns and args.kex == "psk":
         raise CommandError(USAGE, "with a key that both had before there is nothing to resume", "leave --resume or --kex psk out")
     psk = hashlib.sha256(b"a secret that both have").digest() if args.kex == "psk" else None
-    key = KEYS.get(getattr(chosen.signature_schemes[0], "name", ""), "p256") if args.sigalgs else "p256"
+    key = KEYS.get(getattr(chosen.signature_schemes[0], "name", ""), "p256")
     if args.kex in ("rsa", "dhe"):
         key = "rsa2048"
     authority = Authority.create("minitls demo CA", key=key)

@@ -114,11 +114,11 @@ def support(entry: Entry) -> str:
 
 def _offered(attribute: str, table: str, option: str) -> Any:
     def answer(code: int) -> str:
-        from minitls.config import Policy
         from minitls.crypto.groups import GROUPS
         from minitls.crypto.signatures import SCHEMES
         from minitls.crypto.suites import SUITES
         from minitls.crypto.suites12 import SUITES_12
+        from minitls.policy import Policy
 
         if code in getattr(Policy.intermediate, attribute):
             return "has it, on by default"
@@ -180,7 +180,7 @@ def _alert(code: int) -> str:
 
 
 def _version(code: int) -> str:
-    from minitls.config import Policy
+    from minitls.policy import Policy
 
     return "speaks it" if code in Policy.intermediate.versions else "does not speak it"
 

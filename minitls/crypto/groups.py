@@ -1,4 +1,4 @@
-"""The groups of the key exchange (RFC 8446 section 4.2.7, RFC 7919, RFC 10024), one table for both sides.
+"""The groups of the key exchange (RFC 8446 section 4.2.7, RFC 7919, RFC 10024, draft-ietf-tls-mlkem), one table for both sides.
 
 A client calls ``share = GROUPS[code].generate()``, sends ``share.public``, and later ``share.exchange(answer)``.  A server
 calls ``answer, secret = GROUPS[code].encapsulate(share)``.  That is a KEM's interface; a Diffie-Hellman group has it too
@@ -236,6 +236,34 @@ ML_KEM_768 = Kem(1184, 1088, mlkem.MLKEM768PrivateKey, mlkem.MLKEM768PublicKey)
 ML_KEM_1024 = Kem(1568, 1568, mlkem.MLKEM1024PrivateKey, mlkem.MLKEM1024PublicKey)
 
 
+class MlKem(Group):
+    """ML-KEM alone (draft-ietf-tls-mlkem): if it is ever broken, nothing classical stands below it."""
+
+    __slots__ = ("kem",)
+    post_quantum = True
+
+    def __init__(self, code: NamedGroup, kem: Kem) -> None:
+        super().__init__(code, kem.share_length, kem.answer_length)
+        self.kem = kem
+
+    def generate(self) -> KeyShare:
+        key = self.kem.private.generate()
+        return KeyShare(self, key.public_key().public_bytes_raw(), partial(self._decapsulate, key.decapsulate))
+
+    def _decapsulate(self, decapsulate: Callable[[bytes], bytes], peer: bytes) -> bytes:
+        self._check_length(peer, self.answer_length, "RFC 8446 4.2.8")
+        return decapsulate(peer)
+
+    def encapsulate(self, client_share: bytes) -> tuple[bytes, bytes]:
+        self._check_length(client_share, self.share_length, "RFC 8446 4.2.8")
+        try:
+            key = self.kem.public.from_public_bytes(client_share)
+        except ValueError:
+            raise self._refuse("is an ML-KEM key that is not reduced", "RFC 8446 4.2.8") from None
+        secret, ciphertext = key.encapsulate()
+        return ciphertext, secret
+
+
 class Hybrid(Group):
     """A classical group and ML-KEM side by side (RFC 10024): shares, answers and secrets are concatenations.
 
@@ -298,6 +326,8 @@ GROUPS: Mapping[int, Group] = {
         Montgomery(NamedGroup.x448, 56, x448.X448PrivateKey, x448.X448PublicKey),
         Hybrid(NamedGroup.SecP256r1MLKEM768, SECP256R1, ML_KEM_768, kem_first=False),
         Hybrid(NamedGroup.SecP384r1MLKEM1024, SECP384R1, ML_KEM_1024, kem_first=False),
+        MlKem(NamedGroup.MLKEM768, ML_KEM_768),
+        MlKem(NamedGroup.MLKEM1024, ML_KEM_1024),
         FiniteField(NamedGroup.ffdhe2048, 2048, 560316),
         FiniteField(NamedGroup.ffdhe3072, 3072, 2625351),
         FiniteField(NamedGroup.ffdhe4096, 4096, 5736041),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from minitls.config import ClientConfig, Policy, ServerConfig
+from minitls.config import ClientConfig, ServerConfig
 from minitls.crypto.groups import CURVES, GROUPS, FiniteField, Group
 from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES, Suite
@@ -16,6 +16,7 @@ from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible
 from minitls.handshake.raw_keys import X509_ALONE, accepted_types
+from minitls.policy import Policy
 from minitls.wire.numbers import CertificateType, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme, name_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Sequence, Set
 from typing import Any
 
-from minitls.config import ClientAuth, ClientConfig, Policy, ServerConfig
+from minitls.config import ClientAuth, ClientConfig, ServerConfig
 from minitls.crypto.psk import KDFS, ExternalPsk, read_imported_identity
 from minitls.crypto.schedule import EarlySecret, hash_length
 from minitls.crypto.suites import SUITES, Suite
@@ -18,6 +18,7 @@ from minitls.data import dataclass
 from minitls.errors import Alert, Misuse, PeerMisbehaved
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.handshake.resume import Remembered, context_of, is_bound_to, open_ticket, recall, remembered
+from minitls.policy import Policy
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import OfferedPsks, PskIdentity
 from minitls.wire.hello import ClientHello, ServerHello

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from minitls.certificates.trust import TrustStore
-from minitls.config import ClientConfig, Danger, Policy
+from minitls.config import ClientConfig, Danger
+from minitls.policy import Policy
 from minitls.scan.answer import Answer, Until
 from minitls.scan.facts import Facts, Order, Preference
 from minitls.scan.hello import Hello

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minitls.certificates.flagged import FlaggedTrust
-from minitls.config import ClientAuth, ClientConfig, Danger, Policy, ServerConfig
+from minitls.config import ClientAuth, ClientConfig, Danger, ServerConfig
 from minitls.crypto.suites import SUITES
 from minitls.errors import Alert, Misuse, PeerIncompatible
+from minitls.policy import Policy
 from minitls.ssl import ciphers, errors
 from minitls.wire.hello import ClientHello
 from minitls.wire.numbers import ProtocolVersion

@@ -20,12 +20,13 @@ from minitls.certificates.credentials import Credential
 from minitls.certificates.flagged import Authorities
 from minitls.certificates.peercert import peercert
 from minitls.certificates.trust import TrustStore
-from minitls.config import ClientConfig, ServerConfig, lookup
+from minitls.config import ClientConfig, ServerConfig
 from minitls.crypto.groups import GROUPS
 from minitls.errors import Misuse
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys
 from minitls.ssl import ciphers, errors
+from minitls.wire.names import lookup
 from minitls.wire.numbers import NamedGroup
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from minitls.crypto.groups import GROUPS
+from minitls.crypto.groups import GROUPS, Hybrid, MlKem
 from minitls.crypto.prf import MASTER_SECRET_LENGTH, MasterSecret
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.suites import SUITES
@@ -162,7 +162,8 @@ class KeySchedule:
         if share is None:
             shared = "zeros: no key exchange (psk_ke)"
         else:
-            kind = "ECDHE and ML-KEM" if share.group in GROUPS and GROUPS[share.group].post_quantum else "(EC)DHE"
+            group = GROUPS.get(share.group)
+            kind = "ECDHE and ML-KEM" if isinstance(group, Hybrid) else "ML-KEM" if isinstance(group, MlKem) else "(EC)DHE"
             shared = f"{kind} shared secret of {name_of(NamedGroup, share.group)}"
         yield self._extract(at, HANDSHAKE, EARLY, shared, "the key exchange comes in")
         for who in ("client", "server"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from minitls.crypto.groups import GROUPS, FiniteField, Group, Hybrid
+from minitls.crypto.groups import GROUPS, FiniteField, Group, Hybrid, MlKem
 from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, DataSeen, KeyInstalled, MessageSeen
 from minitls.trace import returning
 from minitls.trace.cards import cards
@@ -119,13 +119,14 @@ def server_hello(story: Story) -> Iterator[Step]:
 
 def _shared_secret(story: Story, group: Group) -> Step:
     hybrid = group if isinstance(group, Hybrid) else None
-    classical = hybrid.classical if hybrid else group
-    where = "with very large numbers" if isinstance(classical, FiniteField) else "on an elliptic curve"
     text = [STEPS["hybrid"].text[0].format(name=group.name)] if hybrid else []
-    text.append(STEPS["diffie_hellman"].text[0].format(name=classical.name.replace("x25519", "X25519"), where=where))
-    if hybrid:
+    if not isinstance(group, MlKem):
+        classical = hybrid.classical if hybrid else group
+        where = "with very large numbers" if isinstance(classical, FiniteField) else "on an elliptic curve"
+        text.append(STEPS["diffie_hellman"].text[0].format(name=classical.name.replace("x25519", "X25519"), where=where))
+    if isinstance(group, (Hybrid, MlKem)):
         kem = f"ML-KEM-{group.name.partition('MLKEM')[2]}"
-        text.append(STEPS["ml_kem"].text[0].format(name=kem, size=f"{hybrid.kem.answer_length:,}"))
+        text.append(STEPS["ml_kem" if hybrid else "ml_kem_alone"].text[0].format(name=kem, size=f"{group.kem.answer_length:,}"))
     facts = [("post-quantum", "yes" if group.post_quantum else EXPOSED)]
     facts += story.secrets("CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET")
     return Step(STEPS["shared_secret"].title, tuple(text), (), tuple(facts))

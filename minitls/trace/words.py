@@ -107,6 +107,11 @@ STEPS: Mapping[str, Words] = {
         open padlock; the server locked a random secret with it and sent that back ({size} bytes of its share). Only the
         client has the key to the padlock.""",
     ),
+    "ml_kem_alone": _words(
+        "",
+        """{name} holds against quantum computers, too. The client's share is an open padlock; the server locked a random
+        secret with it and sent that back ({size} bytes). Only the client has the key to the padlock.""",
+    ),
     "change_cipher_spec": _words(
         "A message that means nothing",
         """Up to TLS 1.2, ChangeCipherSpec had a meaning. Some firewalls cut connections in which they miss it, so TLS 1.3

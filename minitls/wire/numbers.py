@@ -146,7 +146,7 @@ class CipherSuite(IntEnum):
 
 
 class NamedGroup(IntEnum):
-    """RFC 8446 section 4.2.7, RFC 10024 for the hybrids with ML-KEM."""
+    """RFC 8446 section 4.2.7, RFC 10024 for the hybrids with ML-KEM, draft-ietf-tls-mlkem for ML-KEM alone."""
 
     secp256r1 = 0x0017
     secp384r1 = 0x0018
@@ -156,6 +156,8 @@ class NamedGroup(IntEnum):
     ffdhe2048 = 0x0100
     ffdhe3072 = 0x0101
     ffdhe4096 = 0x0102
+    MLKEM768 = 0x0201
+    MLKEM1024 = 0x0202
     SecP256r1MLKEM768 = 0x11EB
     X25519MLKEM768 = 0x11EC
     SecP384r1MLKEM1024 = 0x11ED
