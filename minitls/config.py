@@ -175,6 +175,9 @@ class ClientConfig(_Config):
     ``psk``: the key that we share with the server: called with None before the hello, gives an ExternalPsk, an (identity, key) pair
     or None; once more where TLS 1.2 comes to a PSK suite, with the server's hint (RFC 4279).
     ``credential``: shown to servers that ask for a certificate, a raw key to those that take one; None: we decline.
+    ``credentials``: several instead, best first: the server gets the first that it can verify, by its signature algorithms, and of
+    these one by an authority that it names, if there is one (RFC 8446 sections 4.2.4 and 4.4.2.2).
+    ``may_decline``: where it can verify none of ours, go on without; False: fail, and say why.
     ``max_fragment_length``: ask for records of 512, 1024, 2048 or 4096 bytes the older way (RFC 6066 section 4); None: do not.
     ``request_staples``: ask for an OCSP response and SCTs with the certificate: a response must be good, and be there if the
     certificate says so (RFC 7633); ``info.beside`` has what they say.
@@ -191,6 +194,8 @@ class ClientConfig(_Config):
     """
 
     credential: Credential | None = None
+    credentials: tuple[Credential, ...] = ()
+    may_decline: bool = True
     psk: ClientPsk | None = field(default=None, repr=False)
     max_fragment_length: int | None = None
     request_staples: bool = False
@@ -205,10 +210,18 @@ class ClientConfig(_Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "credentials", tuple(self.credentials))
+        if self.credential is not None and self.credentials:
+            raise Misuse("give credential=... or credentials=(...), not both")
         if (length := self.max_fragment_length) not in (None, 512, 1024, 2048, 4096):
             raise Misuse(f"max_fragment_length is 512, 1024, 2048 or 4096 bytes, not {length!r}")
         if (wanted := self.tickets_wanted) is not None and (len(wanted) != 2 or not all(0 <= count <= 255 for count in wanted)):
             raise Misuse(f"tickets_wanted is two numbers from 0 to 255, not {wanted!r}", rule="RFC 9149 3")
+
+    @property
+    def own_credentials(self) -> tuple[Credential, ...]:
+        """``credential`` or ``credentials``."""
+        return self.credentials if self.credential is None else (self.credential,)
 
 
 FEW = 8

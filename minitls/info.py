@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from minitls.crypto.schedule import ExporterSecret, MainSecret, ResumptionSecret
@@ -10,10 +10,11 @@ from minitls.data import dataclass, field
 from minitls.errors import Misuse
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import read_message
-from minitls.wire.numbers import CertificateType
+from minitls.wire.numbers import CertificateType, ExtensionType
 
 if TYPE_CHECKING:
     from minitls.certificates.beside import Beside
+    from minitls.certificates.credentials import Credential
 
 Exporter12: TypeAlias = Callable[[str, bytes | None, int], bytes]
 
@@ -52,6 +53,7 @@ class ConnectionInfo:
     ``psk_identity``: of the external PSK that both have.
     ``early_data``: on a server, what came as 0-RTT data: until the handshake is complete it may be a recording, sent again.
     ``hello_retry``: whether the server asked for a second ClientHello.
+    ``credential``: which of ours was chosen to be shown, the very object of the configuration; None where we showed none.
     """
 
     role: Literal["client", "server"]
@@ -76,6 +78,7 @@ class ConnectionInfo:
     secure_renegotiation: bool = True
     tls_unique: bytes = field(default=b"", repr=False)
     local_chain: tuple[bytes, ...] = field(default=(), repr=False)
+    credential: Credential | None = field(default=None, repr=False)
     hello_retry: bool = False
     resumed: bool = False
     resumption: str | None = None
@@ -88,6 +91,7 @@ class ConnectionInfo:
     beside: Beside | None = field(default=None, repr=False)
     session_key: str = field(default="", repr=False)
     client_hello_raw: bytes = field(default=b"", repr=False)
+    _asked: tuple[tuple[int, ...], tuple[bytes, ...]] = field(default=((), ()), repr=False)
     _early_data: bytearray | None = field(default=None, repr=False)
     _exporter: tuple[MainSecret, bytes] | None = field(default=None, repr=False)
     _resumption: tuple[MainSecret, bytes] | None = field(default=None, repr=False)
@@ -113,6 +117,31 @@ class ConnectionInfo:
         hello = read_message(ClientHello, self.client_hello_raw)
         assert isinstance(hello, ClientHello)
         return hello
+
+    @property
+    def peer_signature_schemes(self) -> tuple[int, ...]:
+        """What the peer accepts for our signature, best first, as it said: code points, GREASE and unknown ones among them.
+
+        On a server the ClientHello's signature_algorithms (RFC 8446 section 4.2.3), on a client the CertificateRequest's (section
+        4.3.2, RFC 5246 section 7.4.4); () where there was none.
+        """
+        if self.role == "server":
+            return tuple(self.client_hello.extensions.get(ExtensionType.signature_algorithms, ()))
+        return self._asked[0]
+
+    @property
+    def certificate_authorities(self) -> tuple[bytes, ...]:
+        """Whose certificates the peer asks for, as it said: DER names (RFC 8446 section 4.2.4, RFC 5246 section 7.4.4).
+
+        From where ``peer_signature_schemes`` are; () where it named none.
+        """
+        if self.role == "server":
+            return tuple(self.client_hello.extensions.get(ExtensionType.certificate_authorities, ()))
+        return self._asked[1]
+
+    def keep_request(self, schemes: Sequence[int], authorities: Sequence[bytes]) -> None:
+        """On a client: what the server said when it asked for a certificate."""
+        self._asked = tuple(schemes), tuple(authorities)
 
     def keep_secrets(self, main_secret: MainSecret, through_server_finished: bytes, through_client_finished: bytes) -> None:
         """Remember what exporter and resumption secret are derived from; they are derived when somebody asks."""

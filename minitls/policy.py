@@ -45,7 +45,8 @@ class Policy:
     ``versions``: protocol versions.  ``cipher_suites``, ``groups``: what is offered and accepted.
     ``key_shares``: the groups that a client sends shares for in its first hello; an empty tuple invites a HelloRetryRequest.
     ``signature_schemes``: for the handshake's own signatures; ``certificate_signature_schemes``: for those inside certificates,
-    all that we know by default.
+    all that we know by default.  TLS 1.2 has one list for both, and RSASSA-PKCS1-v1_5 in it.
+    ``signing_schemes``: what we sign handshakes with, where that is not what we accept; each credential has its order.
     ``psk_key_exchange_modes``: how a PSK may be used; psk_ke has no forward secrecy, and no policy of ours has it.
     ``secure_tls12``: in TLS 1.2, insist on the extended master secret (RFC 7627) and on secure renegotiation (RFC 5746).
     ``prefer_post_quantum``: a server takes a hybrid group that both have even where it costs a HelloRetryRequest.
@@ -89,6 +90,7 @@ class Policy:
         SignatureScheme.mldsa87,
     )
     certificate_signature_schemes: tuple[Name, ...] | None = None
+    signing_schemes: tuple[Name, ...] | None = None
     psk_key_exchange_modes: tuple[Name, ...] = (PskKeyExchangeMode.psk_dhe_ke,)
     prefer_post_quantum: bool = True
     secure_tls12: bool = True
@@ -128,12 +130,15 @@ class Policy:
             raise Misuse("a policy needs a cipher suite for one of its versions: none of these is")
         object.__setattr__(self, "versions", usable)
         set_names("groups", NamedGroup, GROUPS, "group")
-        in_handshake = [code for code, scheme in SCHEMES.items() if scheme.in_tls13]
+        tls12 = ProtocolVersion.TLSv1_2 in usable
+        in_handshake = [code for code, scheme in SCHEMES.items() if tls12 or scheme.in_tls13]
         set_names("signature_schemes", SignatureScheme, in_handshake, "signature scheme")
         if self.certificate_signature_schemes is None:
             object.__setattr__(self, "certificate_signature_schemes", tuple(SCHEMES))
         else:
             set_names("certificate_signature_schemes", SignatureScheme, SCHEMES, "signature scheme")
+        if self.signing_schemes is not None:
+            set_names("signing_schemes", SignatureScheme, SCHEMES, "signature scheme")
         set_names("psk_key_exchange_modes", PskKeyExchangeMode, PskKeyExchangeMode, "PSK key exchange mode")
         if self.key_shares is None:
             object.__setattr__(self, "key_shares", self._default_key_shares())
@@ -151,6 +156,11 @@ class Policy:
         assert self.certificate_signature_schemes is not None
         only_in_certificates = [code for code in self.certificate_signature_schemes if not SCHEMES[int(code)].in_tls13]
         return tuple(dict.fromkeys(map(int, (*self.signature_schemes, *only_in_certificates))))
+
+    @property
+    def may_sign(self) -> tuple[int, ...]:
+        """What we sign handshakes with; a key of TLS 1.3 has none of those that are for TLS 1.2 and for certificates."""
+        return self.all_schemes if self.signing_schemes is None else tuple(map(int, self.signing_schemes))
 
     @cached_property
     def schemes_differ(self) -> bool:

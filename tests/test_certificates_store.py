@@ -306,6 +306,18 @@ def test_by_authorities() -> None:
     client, _ = memory_pair(config, ServerConfig(select_credential=store))
     assert client.info.peer_chain == store.credentials["two"].chain
     assert shown(store) == der(ISSUED["p256"])
+    theirs = other.issue(*NAMES).credential().limited(must_match_issuer=True)
+    strict = CredentialStore({"two": theirs, "one": ISSUED["p256"].credential()})
+    assert memory_pair(config, ServerConfig(select_credential=strict))[0].info.peer_chain == theirs.chain
+    assert shown(strict) == der(ISSUED["p256"])
+
+
+def test_by_curve() -> None:
+    """Of TLS 1.2's clients, groups are for ECDSA's keys, too (RFC 8422 section 5.3)."""
+    store = CredentialStore({"p384": ISSUED["p384"].credential(), "p256": ISSUED["p256"].credential()})
+    for version, kind in {"TLSv1.2": "p256", "TLSv1.3": "p384"}.items():
+        policy = Policy.intermediate.replace(versions=(version,), groups=("x25519", "secp256r1"))
+        assert shown(store, policy=policy) == der(ISSUED[kind])
 
 
 def test_nothing_for_a_name() -> None:

@@ -580,6 +580,9 @@ def test_what_cannot_be_made() -> None:
             cannot.delegated(KEY)
     with pytest.raises(Misuse, match="RSASSA-PSS alone"):
         credential.delegated(RSA_KEY)
+    of_tls12 = credential.limited(signature_schemes=[code for code in credential.schemes12 if code not in credential.schemes])
+    with pytest.raises(Misuse, match=r"signs nothing in TLS 1\.3"):
+        of_tls12.delegated(KEY)
     with pytest.raises(Misuse, match="too short"):
         credential.delegated(rsa.generate_private_key(65537, 1024))
 

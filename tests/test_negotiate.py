@@ -125,6 +125,7 @@ class Card:
     issuers: tuple[bytes, ...] = ()
     seen: list[str] = field(default_factory=list)
     certificate_type: CertificateType = CertificateType.X509
+    must_match_issuer: bool = False
 
     def matches(self, server_name: str) -> bool:
         return server_name in self.names

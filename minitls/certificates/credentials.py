@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from cryptography import x509
@@ -18,7 +18,8 @@ from minitls.certificates.names import any_matches
 from minitls.certificates.verify import leaf_schemes, leaf_schemes12, may_encipher, signed_with
 from minitls.crypto.signatures import SCHEMES, SCHEMES_12
 from minitls.errors import CertificateError, Misuse
-from minitls.wire.numbers import CertificateType, SignatureScheme
+from minitls.wire.names import Name, lookup_all
+from minitls.wire.numbers import CertificateType, NamedGroup, SignatureScheme
 
 if TYPE_CHECKING:
     import os
@@ -35,11 +36,11 @@ class Credential:
     """A certificate chain and its signer; immutable.
 
     ``chain``: DER, leaf first.  ``schemes``: what the key can sign with in TLS 1.3, best first.  ``names``: the leaf's DNS
-    names and addresses.  ``curve``: of an ECDSA key, as IANA names the group.  ``Credential(chain, signer=fn)``: ``fn(scheme,
-    data)`` gives the signature, and may be async: a key that we never see.  ``ocsp_response``, ``scts``: see :meth:`stapled`.
-    ``delegations``: see :meth:`delegated`; ``delegation``: what one of these shows beside the certificate.
-    ``certificate_type``: a raw public key's is another (:meth:`raw`).  Raises Misuse for what is no certificate, or a key that
-    no scheme fits.
+    names and addresses.  ``Credential(chain, signer=fn)``: ``fn(scheme, data)`` gives the signature, and may be async: a key
+    that we never see.  ``ocsp_response``, ``scts``: see :meth:`stapled`.  ``delegations``: see :meth:`delegated`; ``delegation``:
+    what one of these shows beside the certificate.  ``must_match_issuer``: see :meth:`limited`.  ``curve``: an ECDSA key's.
+    ``certificate_type``: a raw public key's is another (:meth:`raw`).  Raises Misuse for what is no certificate, or a key that no
+    scheme fits.
     """
 
     certificate_type: ClassVar[CertificateType] = CertificateType.X509
@@ -55,6 +56,7 @@ class Credential:
         "delegations",
         "is_rsa",
         "leaf",
+        "must_match_issuer",
         "names",
         "ocsp_response",
         "schemes",
@@ -82,14 +84,15 @@ class Credential:
         self.scts: tuple[bytes, ...] = ()
         self.delegation: Delegation | None = None
         self.delegations: tuple[Credential, ...] = ()
-        public_key = self.leaf.public_key()
-        self.is_rsa = isinstance(public_key, rsa.RSAPublicKey)
-        self.curve = public_key.curve.name if isinstance(public_key, ec.EllipticCurvePublicKey) else None
+        self.must_match_issuer = False
+        key = self.leaf.public_key()
+        self.is_rsa = isinstance(key, rsa.RSAPublicKey)
+        self.curve = NamedGroup.__members__.get(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else None
         if not self.schemes:
             raise Misuse("the certificate's key is of a kind that TLS 1.3 cannot sign with", reason="unsupported_key")
 
     def __repr__(self) -> str:
-        shown = self.schemes[0].name if self.schemes else "delegated"
+        shown = next((scheme.name for scheme in (*self.schemes, *self.schemes12)), "delegated")
         return f"<Credential for {printable(', '.join(self.names)) or called(self.leaf.subject)}: {shown}>"
 
     @classmethod
@@ -183,6 +186,27 @@ class Credential:
         other = copy.copy(self)
         other.ocsp_response, other.scts = ocsp_response, tuple(scts)
         other.delegations = tuple(each.stapled(ocsp_response=ocsp_response, scts=scts) for each in self.delegations)
+        return other
+
+    def limited(self, *, signature_schemes: Iterable[Name] | None = None, must_match_issuer: bool | None = None) -> Credential:
+        """The same credential for fewer peers; what is not given stays as it is.
+
+        ``signature_schemes``: what its key may sign handshakes with, best first: the peer gets the first that it accepts and our
+        policy has.  ``must_match_issuer``: only for peers whose certificate_authorities name one of the chain's issuers (RFC 8446
+        sections 4.2.4 and 4.4.2.2, RFC 5246 section 7.4.4).  Raises Misuse for a scheme that the key cannot do.
+        """
+        other = copy.copy(self)
+        if signature_schemes is not None:
+            wanted = lookup_all(SignatureScheme, SCHEMES, "signature scheme", signature_schemes)
+            able = dict.fromkeys((*self.schemes, *self.schemes12))
+            if wrong := [scheme.name for scheme in wanted if scheme not in able]:
+                can = ", ".join(scheme.name for scheme in able) or "nothing"
+                raise Misuse(f"this credential cannot sign {', '.join(wrong)}: it can sign {can}", reason="key_does_not_fit")
+            other.schemes = tuple(scheme for scheme in wanted if scheme in self.schemes)
+            other.schemes12 = tuple(scheme for scheme in wanted if scheme in self.schemes12)
+        if must_match_issuer is not None:
+            other.must_match_issuer = must_match_issuer
+            other.delegations = tuple(each.limited(must_match_issuer=must_match_issuer) for each in self.delegations)
         return other
 
     def followed_by(self, issuers: Sequence[x509.Certificate]) -> Credential:

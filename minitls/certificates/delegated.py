@@ -104,6 +104,8 @@ def _prepared(
 ) -> tuple[Cred, SignatureScheme, bytes]:
     """What is to be signed, and with which scheme."""
     leaf = _delegating(credential)
+    if not credential.schemes:
+        raise Misuse("this credential signs nothing in TLS 1.3, of which delegated credentials are", rule="RFC 9345 4.1.3")
     if not 0 < lifetime <= MAX_LIFETIME:
         raise Misuse(f"a delegated credential is good for at most 7 days, not {lifetime:g} seconds", rule="RFC 9345 4.1.3")
     begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()

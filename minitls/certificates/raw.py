@@ -43,9 +43,10 @@ class RawKey(Credential):
         self.names = ()
         self.schemes = subject.schemes
         self.schemes12 = ()
-        self.is_rsa, self.curve = isinstance(subject.key, RSAPublicKey), None  # TLS 1.2 looks at curves, and has no raw keys
+        self.is_rsa = isinstance(subject.key, RSAPublicKey)
         self.ocsp_response, self.scts = b"", ()
         self.delegation, self.delegations = None, ()
+        self.curve, self.must_match_issuer = None, False  # TLS 1.2 looks at curves, and has no raw keys
         self._issuers = frozenset()
         self._signer = signer
         self._decrypter = None

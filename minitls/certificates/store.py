@@ -268,9 +268,10 @@ def choose(credentials: Sequence[Credential], hello: ClientHello) -> Credential:
     accepted: tuple[int, ...] = extensions.get(X.signature_algorithms, ())
     fits = [(credential, [*_fits(credential, hello, accepted)]) for credential in credentials]
     usable = [c for c, how in fits if all(how)] or [c for c, how in fits if any(how)] or credentials
+    authorities = extensions.get(X.certificate_authorities, ())
+    usable = [c for c in usable if not c.must_match_issuer or c.issued_by(authorities)] or usable
     in_certificates = extensions.get(X.signature_algorithms_cert, accepted)
     usable = [c for c in usable if c.signed_within(in_certificates)] or usable
-    authorities = extensions.get(X.certificate_authorities, ())
     return next((c for c in usable if authorities and c.issued_by(authorities)), usable[0])
 
 
@@ -282,4 +283,5 @@ def _fits(credential: Credential, hello: ClientHello, accepted: Sequence[int]) -
         kind = "RSA" if credential.is_rsa else "ECDSA"
         suites = [SUITES_12[code] for code in hello.cipher_suites if code in SUITES_12]
         signs = any(suite.authentication == kind and suite.key_exchange in ("ECDHE", "DHE") for suite in suites)
-        yield signs and any(scheme in accepted for scheme in credential.schemes12)
+        on_curve = credential.curve is None or credential.curve in hello.extensions.get(X.supported_groups, (credential.curve,))
+        yield signs and on_curve and any(scheme in accepted for scheme in credential.schemes12)

@@ -17,10 +17,11 @@ from minitls.config import ClientConfig, Danger, PeerCertificates, ServerConfig
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.signatures import SCHEMES, signed_content
 from minitls.data import dataclass
-from minitls.errors import Alert, PeerMisbehaved
+from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import delegation, raw_keys
 from minitls.handshake.compression import asked_for, choose_compression, compress, decompress
 from minitls.handshake.flow import Flow, Handshake, compute, expect, resolve
+from minitls.handshake.negotiate import choose_credential
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import CertificateStatus
 from minitls.wire.hello import Message
@@ -36,6 +37,14 @@ if TYPE_CHECKING:
 USUAL_CHAIN = 4
 USUAL_SIZE = 12 * 1024
 """Certificates and bytes of a chain that is verified at once; a stranger can make a larger one take some hundredths of a second."""
+
+
+DECLINED = {
+    "unsupported_certificate_type": "we have none",  # a raw public key, where the server wants a certificate
+    "no_common_signature_algorithms": "the server cannot verify its key",
+    "no_matching_issuer": "none is by an authority that the server names",
+}
+"""Why a client shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +235,41 @@ def expect_certificate(config: ClientConfig | ServerConfig, *also: type[Message]
     """The peer's Certificate as it comes, or ``also``."""
     compressed = (CompressedCertificate,) if config.certificate_compression else ()
     return expect(*also, Certificate, *compressed)
+
+
+def choose_own(
+    hs: Handshake,
+    config: ClientConfig,
+    shown: Mapping[Credential, Credential],
+    schemes: Sequence[int],
+    authorities: Sequence[bytes],
+    *,
+    in_certificates: Sequence[int] | None = None,
+    tls12: bool = False,
+) -> tuple[Credential, SignatureScheme] | None:
+    """What a client shows to a server that asks (section 4.4.2.2, RFC 5246 section 7.4.6), None to decline.  Raises
+    PeerIncompatible where it must not.
+
+    ``shown``: what may be, and which of the configuration's credentials it comes from.  The rest is what the server said.
+    """
+    hs.info.keep_request(schemes, authorities)
+    if not shown:
+        hs.chosen("client_certificate", "none", "we have none")
+        return None
+    types = (hs.info.client_certificate_type,)
+    try:
+        credential, scheme, _ = choose_credential(
+            tuple(shown), None, schemes, authorities, config.policy, in_certificates=in_certificates, types=types, tls12=tls12
+        )
+    except PeerIncompatible as error:
+        if not config.may_decline:
+            raise
+        hs.chosen("client_certificate", "none", DECLINED[error.reason])
+        return None
+    hs.chosen("client_certificate", scheme.name, "the server asks for one, and can verify its key")
+    hs.info.credential = shown[credential]
+    hs.info.client_signature_scheme = scheme.name
+    return credential, scheme
 
 
 def send_certificate(

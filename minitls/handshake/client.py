@@ -81,7 +81,7 @@ def resumable(hs: Handshake, config: ClientConfig) -> Flow[Remembered | None]:
 def offerable(config: ClientConfig, session: Session) -> Flow[bool]:
     """Whether the policy still has what the session is made with, and we are who we were."""
     if session.version == ProtocolVersion.TLSv1_3:
-        return resume13.offerable(config, session) and session.identity == identity_of(config.credential)
+        return resume13.offerable(config, session) and session.identity == identity_of(config.own_credentials)
     from minitls.handshake import resume12
 
     return (yield from resume12.offerable(config, session))

@@ -8,12 +8,11 @@ from minitls.config import ClientConfig
 from minitls.crypto.groups import CURVES
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, DecodeError, PeerIncompatible, PeerMisbehaved
-from minitls.handshake.authenticate import PeerKey, conclude, verify_der_chain
+from minitls.handshake.authenticate import PeerKey, choose_own, conclude, verify_der_chain
 from minitls.handshake.client13 import IN_SERVER_HELLO, check_alpn, misplaced, unsolicited
 from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, plain_psk
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import agreed_limits
-from minitls.handshake.negotiate import choose_signature_scheme
 from minitls.handshake.raw_keys import take_answer
 from minitls.handshake.resume import Remembered, identity_of, recall
 from minitls.handshake.resume12 import check_resumed, make_session, master_of, recall_psk, remember, shared_key
@@ -83,7 +82,6 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
     master = master_secret(hs, config, hellos, premaster)
     if proof is not None:
         credential, scheme = proof
-        hs.info.client_signature_scheme = scheme.name
         signature = yield from resolve(credential.sign, scheme, hs.transcript.messages())
         hs.send(CertificateVerify(scheme, signature))
 
@@ -93,7 +91,7 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
     ticket = (yield from expect(NewSessionTicket12)).ticket if hellos.ticket else b""
     yield from keys.read(hs)
     yield from receive_finished(hs, master)
-    identity = shared_key(exchange.identity, exchange.key) if isinstance(exchange, Psk) else identity_of(config.credential)
+    identity = shared_key(exchange.identity, exchange.key) if isinstance(exchange, Psk) else identity_of(config.own_credentials)
     session = make_session(hs, hellos, master, config.clock(), context=b"", identity=identity)
     yield from remember(hs, config, session, ticket, session_id)
 
@@ -279,17 +277,24 @@ def send_certificate(
     """RFC 5246 sections 7.4.4 and 7.4.6: our certificate if the server asks and can verify it; an empty one declines."""
     if request is None:
         return None
-    credential = config.credential
-    scheme = None
-    if credential is not None:
-        kind = ClientCertificateType.rsa_sign if credential.is_rsa else ClientCertificateType.ecdsa_sign
-        if kind in request.certificate_types:
-            scheme = choose_signature_scheme(credential.schemes12, request.supported_signature_algorithms, config.policy)
-    if credential is None or scheme is None:
-        hs.chosen("client_certificate", "none", "we have none" if credential is None else "the server cannot verify its key")
+    ours = {each: each for each in config.own_credentials if kind_of(each) in request.certificate_types}
+    if config.own_credentials and not ours and not config.may_decline:
+        raise PeerIncompatible(
+            Alert.handshake_failure,
+            "the server takes no client certificates of our keys' kinds",
+            rule="RFC 5246 7.4.4",
+            reason="unsupported_certificate_type",
+        )
+    schemes, authorities = request.supported_signature_algorithms, request.certificate_authorities
+    chosen = choose_own(hs, config, ours, schemes, authorities, tls12=True)
+    if chosen is None:
         hs.send(Certificate12(()))
         return None
-    hs.chosen("client_certificate", scheme.name, "the server asks for one, and can verify its key")
-    hs.send(Certificate12(credential.chain))
-    hs.info.local_chain = credential.chain
-    return credential, scheme
+    hs.send(Certificate12(chosen[0].chain))
+    hs.info.local_chain = chosen[0].chain
+    return chosen
+
+
+def kind_of(credential: Credential) -> ClientCertificateType:
+    """RFC 8422 section 5.5: EdDSA's keys count as ECDSA's."""
+    return ClientCertificateType.rsa_sign if credential.is_rsa else ClientCertificateType.ecdsa_sign

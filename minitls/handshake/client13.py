@@ -12,6 +12,7 @@ from minitls.data import replace
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake import early_data
 from minitls.handshake.authenticate import (
+    choose_own,
     expect_certificate,
     may_ask_later,
     receive_certificate,
@@ -24,7 +25,6 @@ from minitls.handshake.authenticate import (
 from minitls.handshake.delegation import delegate_for
 from minitls.handshake.flow import Flow, Handshake, expect
 from minitls.handshake.fragments import agreed_limits
-from minitls.handshake.negotiate import choose_signature_scheme
 from minitls.handshake.psk import Psk, accepted_psk, offer_psks, recall_psk, send_bound
 from minitls.handshake.raw_keys import take_answer
 from minitls.wire.codec import Extensions
@@ -319,19 +319,18 @@ def check_request_extensions(request: CertificateRequest) -> None:
 
 def authenticate_client(hs: Handshake, config: ClientConfig, request: CertificateRequest) -> Flow[bool]:
     """Section 4.4.2: our certificate, if we have one that the server can verify; an empty Certificate declines.  Gives which."""
-    credential, context = config.credential, request.certificate_request_context
-    offered = request.extensions[X.signature_algorithms]
-    if credential is not None and credential.certificate_type is not hs.info.client_certificate_type:
-        credential = None  # a raw public key, where the server wants a certificate
-    if credential is not None:
-        credential = delegate_for(credential, request.extensions, config, client=True)
-    scheme = None if credential is None else choose_signature_scheme(credential.schemes, offered, config.policy)
-    if credential is None or scheme is None:
-        hs.chosen("client_certificate", "none", "we have none" if credential is None else "the server cannot verify its key")
+    context, extensions = request.certificate_request_context, request.extensions
+    chosen = choose_own(
+        hs,
+        config,
+        {delegate_for(each, extensions, config, client=True): each for each in config.own_credentials},
+        extensions[X.signature_algorithms],
+        extensions.get(X.certificate_authorities, ()),
+        in_certificates=extensions.get(X.signature_algorithms_cert),
+    )
+    if chosen is None:
         hs.send(Certificate(context, ()))
         return False
-    hs.chosen("client_certificate", scheme.name, "the server asks for one, and can verify its key")
-    hs.info.client_signature_scheme = scheme.name
-    asked: dict[int, Any] = {X.compress_certificate: request.extensions.get(X.compress_certificate, ())}
-    yield from send_certificate(hs, config, CLIENT_CONTEXT, context, credential, scheme, asked)
+    asked: dict[int, Any] = {X.compress_certificate: extensions.get(X.compress_certificate, ())}
+    yield from send_certificate(hs, config, CLIENT_CONTEXT, context, *chosen, asked)
     return True

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from minitls.config import ClientConfig, ServerConfig
+from minitls.crypto.signatures import SCHEMES
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake.flow import Handshake
 from minitls.wire.messages import Certificate
@@ -28,7 +29,8 @@ def asked_for(config: ClientConfig | ServerConfig) -> tuple[int, ...]:
     """Sections 4.1.1 and 4.1.2: what a delegated credential may sign with; () where none is wanted."""
     if not config.delegated_credentials:
         return ()
-    return tuple(int(code) for code in config.policy.signature_schemes if code not in NOT_ALLOWED)
+    ours = (int(code) for code in config.policy.signature_schemes)
+    return tuple(code for code in ours if code not in NOT_ALLOWED and SCHEMES[code].in_tls13)
 
 
 def delegate_for(
@@ -44,7 +46,7 @@ def delegate_for(
     """
     if not credential.delegations or X.delegated_credential not in asked:
         return credential
-    now, ours = config.clock(), config.policy.signature_schemes
+    now, ours = config.clock(), config.policy.may_sign
     theirs, listed = asked[X.signature_algorithms], asked[X.delegated_credential]
     for each in credential.delegations:
         held = each.delegation

@@ -100,7 +100,7 @@ def offered_schemes(policy: Policy) -> tuple[int, ...]:
 
 def choose_signature_scheme(schemes: Sequence[SignatureScheme], offered: Sequence[int], policy: Policy) -> SignatureScheme | None:
     """The first of a credential's schemes that we may use and that the peer accepts, or None (RFC 8446 section 4.4.2.2)."""
-    ours = offered_schemes(policy)  # TLS 1.2 signs with certificates' schemes, too; TLS 1.3's keys have none of them
+    ours = policy.may_sign
     return next((scheme for scheme in schemes if scheme in offered and scheme in ours), None)
 
 
@@ -119,7 +119,7 @@ def choose_credential(
 
     ``types``: what the peer can process, best first (RFC 7250 section 4.2): it gets the first that we have with a fitting key.
     Among those whose key the peer can verify: one for its name, else any; among these, one whose whole chain it can verify (by its
-    signature_algorithms_cert, ``in_certificates``), else any; then one issued by who it trusts, else any; then the server's order.
+    signature_algorithms_cert, ``in_certificates``), else any; then one issued by who it trusts, else any; then our order.
     """
     fitting = [credential for credential in credentials if credential.certificate_type in types]
     if credentials and not fitting:
@@ -140,6 +140,14 @@ def choose_credential(
             f"no certificate whose key the peer can verify: it accepts {_names(SignatureScheme, offered)}",
             rule="RFC 8446 4.4.2.2",
             reason="no_common_signature_algorithms",
+        )
+    usable = [pair for pair in usable if not pair[0].must_match_issuer or pair[0].issued_by(authorities)]
+    if not usable:
+        raise PeerIncompatible(
+            Alert.handshake_failure,
+            "no certificate by an authority that the peer names, and ours are for no others",
+            rule="RFC 8446 4.4.2.2",
+            reason="no_matching_issuer",
         )
     first = min(types.index(credential.certificate_type) for credential, _ in usable)
     usable = [pair for pair in usable if pair[0].certificate_type == types[first]]
@@ -187,8 +195,16 @@ def choose_suite12(
     curves = [code for code in ours if code in CURVES and (groups is None or code in groups)]
     fields = [code for code in ours if isinstance(GROUPS[code], FiniteField)]
     fields = [code for code in fields if groups is None or code in groups] or fields
-    named = [credential for credential in credentials if credential.matches(server_name)]
-    for pool in (named, credentials):  # a suite that fits a certificate for the name, before one that fits another
+    on_curve = [each for each in credentials if groups is None or each.curve is None or each.curve in groups]
+    if credentials and not on_curve and not psk:
+        raise PeerIncompatible(
+            Alert.handshake_failure,
+            f"no certificate whose key is on a curve of the client's: it has {_names(NamedGroup, groups or ())}",
+            rule="RFC 8422 5.3",
+            reason="wrong_curve",
+        )
+    named = [credential for credential in on_curve if credential.matches(server_name)]
+    for pool in (named, on_curve):  # a suite that fits a certificate for the name, before one that fits another
         for code in policy.cipher_suites:
             suite = SUITES_12.get(int(code)) if code in offered else None
             if suite is None:
@@ -203,8 +219,6 @@ def choose_suite12(
                 continue
             encrypted = suite.key_exchange == "RSA"  # nothing is signed, so no scheme has to fit
             fitting = [c for c in pool if c.is_rsa == (suite.authentication == "RSA") and (c.can_decrypt or not encrypted)]
-            if groups is not None:  # they are for the certificate's key, too (RFC 8422 section 5.3)
-                fitting = [c for c in fitting if c.curve is None or NamedGroup[c.curve] in groups]
             accepted = tuple(SCHEMES) if encrypted else schemes
             try:
                 credential, scheme, _ = choose_credential(fitting, server_name, accepted, authorities, policy, tls12=True)

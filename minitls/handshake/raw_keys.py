@@ -59,8 +59,9 @@ def offer_types(config: ClientConfig, extensions: Extensions) -> None:
     """Section 4.1: what we can process and what we can show; X.509 alone is not worth a word."""
     if config.trusted_keys:
         extensions[X.server_certificate_type] = tuple(map(int, accepted_types(config)))
-    if config.credential is not None and config.credential.certificate_type is RAW:
-        extensions[X.client_certificate_type] = (int(RAW),)
+    types = tuple(dict.fromkeys(int(each.certificate_type) for each in config.own_credentials))
+    if RAW in types:
+        extensions[X.client_certificate_type] = types
 
 
 def take_answer(hs: Handshake, hello: ClientHello, answer: Extensions, *, tls13: bool) -> None:

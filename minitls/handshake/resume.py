@@ -8,6 +8,7 @@ trust.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minitls.config import ClientConfig, Danger, ServerConfig
@@ -53,9 +54,9 @@ def recall(hs: Handshake, known: Remembered, how: str) -> None:
     hs.info.verified_chain = known.path
 
 
-def identity_of(credential: Credential | None) -> bytes:
-    """A client's certificate, as a session remembers it."""
-    return b"" if credential is None else hashlib.sha256(b"".join(credential.chain)).digest()
+def identity_of(credentials: Sequence[Credential]) -> bytes:
+    """A client's certificates, as a session remembers them."""
+    return b"" if not credentials else hashlib.sha256(b"".join(der for each in credentials for der in each.chain)).digest()
 
 
 def context_of(config: ServerConfig) -> bytes:

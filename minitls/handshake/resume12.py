@@ -90,7 +90,7 @@ def offerable(config: ClientConfig, session: Session) -> Flow[bool]:
         return False
     if session.cipher_suite in PSK_SUITES:
         return (yield from still_shared(config, session))
-    return session.identity == identity_of(config.credential)
+    return session.identity == identity_of(config.own_credentials)
 
 
 def check_resumed(hellos: Hellos, session: Session) -> None:

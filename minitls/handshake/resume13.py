@@ -72,7 +72,7 @@ def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSes
         math.ceil(config.clock() * 1000),  # up, for no server likes a ticket that is older to us than to itself
         lifetime,
         context=b"",
-        identity=identity_of(config.credential),
+        identity=identity_of(config.own_credentials),
         ticket=ticket.ticket,
         age_add=ticket.ticket_age_add,
         max_early_data=ticket.extensions.get(X.early_data, 0),

@@ -11,7 +11,7 @@ from minitls.handshake.authenticate import PeerKey, conclude, verify_der_chain
 from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, key_of, psk_identity
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import answer_limits
-from minitls.handshake.negotiate import Choice, choose_alpn, choose_suite12
+from minitls.handshake.negotiate import Choice, choose_alpn, choose_suite12, offered_schemes
 from minitls.handshake.resume import Remembered, context_of, recall
 from minitls.handshake.resume12 import find_session, make_session, master_of, recall_psk, shared_key
 from minitls.handshake.server13 import answer_name, candidates, choose_among
@@ -70,7 +70,7 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
         )
 
     choice = choose_among(config, credentials, hs.info.server_name, choose)
-    suite = choice.suite
+    suite, hs.info.credential = choice.suite, choice.credential
     hs.chosen("cipher_suite", suite.name, "first of the server's that the client offers and a certificate fits")
     hs.speak_tls12(suite.hash_name)
     hs.info.version = str(ProtocolVersion.TLSv1_2)
@@ -102,7 +102,7 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
     master = master_secret(hs, config, hellos, premaster)
     if key is not None:
         proof = yield from expect(CertificateVerify)
-        offered = tuple(map(int, config.policy.certificate_signature_schemes or ()))
+        offered = config.policy.all_schemes
         scheme = check_signature(key, proof.algorithm, proof.signature, hs.transcript.messages_before_last(), offered)
         hs.info.client_signature_scheme = scheme.name
 
@@ -275,7 +275,7 @@ def send_server_key_exchange(hs: Handshake, hellos: Hellos, exchange: Exchange, 
 
 def certificate_request(config: ServerConfig) -> CertificateRequest12:
     """RFC 5246 section 7.4.4: what client certificates we can verify."""
-    schemes = tuple(map(int, config.policy.certificate_signature_schemes or ()))
+    schemes = offered_schemes(config.policy)
     authorities = config.trust.subjects if config.trust is not None else ()
     return CertificateRequest12((ClientCertificateType.ecdsa_sign, ClientCertificateType.rsa_sign), schemes, authorities)
 

@@ -375,15 +375,18 @@ def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -
     schemes = hello.extensions[X.signature_algorithms]
     in_certificates = hello.extensions.get(X.signature_algorithms_cert)
     types = hello.extensions.get(X.server_certificate_type, X509_ALONE)
+    shown: dict[Credential, Credential] = {}
 
     def choose(among: tuple[Credential, ...]) -> tuple[Credential, SignatureScheme, str]:
         offered = tuple(delegation.delegate_for(each, hello.extensions, config, client=False) for each in among)
+        shown.update(zip(offered, among, strict=True))
         return choose_credential(
             offered, hs.info.server_name, schemes, authorities, config.policy, in_certificates=in_certificates, types=types
         )
 
     credential, scheme, why = choose_among(config, credentials, hs.info.server_name, choose)
     hs.info.server_certificate_type = credential.certificate_type
+    hs.info.credential = shown[credential]
     hs.chosen("certificate", scheme.name, why if credential.delegation is None else f"{why}; a key that it delegates to")
     hs.info.signature_scheme = scheme.name
     return credential, scheme

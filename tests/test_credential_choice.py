@@ -1,0 +1,323 @@
+"""Which of several credentials a side shows, what it signs with, and what it knows of it afterwards; both roles, both versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from minitls import ClientAuth, ClientConfig, Credential, Policy, ServerConfig
+from minitls.certificates.authority import Authority
+from minitls.config import Danger
+from minitls.errors import Alert, Misuse, PeerIncompatible
+from minitls.testing import memory_pair
+from minitls.wire.numbers import SignatureScheme
+
+if TYPE_CHECKING:
+    from minitls.info import ConnectionInfo
+    from tests.conftest import Pki
+
+S = SignatureScheme
+VERSIONS = pytest.mark.parametrize("version", ["TLSv1.3", "TLSv1.2"])
+ROLES = pytest.mark.parametrize("role", ["client", "server"])
+PSS_256, PSS_384 = "rsa_pss_rsae_sha256", "rsa_pss_rsae_sha384"
+
+
+def speaking(version: str, **changes: Any) -> Policy:
+    return Policy.intermediate.replace(versions=(version,), **changes)
+
+
+def accepting(version: str, *schemes: str) -> Policy:
+    """Of signatures in handshakes these alone; TLS 1.2 has one list for these and for those in certificates."""
+    return speaking(version, signature_schemes=schemes, certificate_signature_schemes=schemes)
+
+
+def shown(
+    pki: Pki, role: str, ours: tuple[Credential, ...], version: str, theirs: Policy | None = None, **more: Any
+) -> ConnectionInfo:
+    """The info of a side with these credentials, which a peer of this policy asks for one.
+
+    ``policy``: ours; ``trust``, ``authorities``: whom the peer trusts, and whether it says so; the rest is for a client.
+    """
+    theirs, policy = theirs or speaking(version), more.pop("policy", None) or speaking(version)
+    trust, authorities = more.pop("trust", pki.trust), more.pop("authorities", False)
+    if role == "server":
+        client = ClientConfig(
+            policy=theirs,
+            trust=trust,
+            verify=Danger.accept_any_certificate,
+            send_certificate_authorities=authorities,
+            session_store=None,
+            grease=False,
+        )
+        return memory_pair(client, ServerConfig(credentials=ours, policy=policy))[1].info
+    asked = {"client_auth": ClientAuth.request, "trust": trust if authorities else None}
+    if not authorities:
+        asked["verify"] = Danger.accept_any_certificate
+    server = pki.server_config(policy=theirs.replace(signing_schemes=POLICY_SIGNS), **asked)
+    client = pki.client_config(credentials=ours, policy=policy, verify=Danger.accept_any_certificate, **more)
+    return memory_pair(client, server)[0].info
+
+
+POLICY_SIGNS = tuple(SignatureScheme)
+"""All: what is for TLS 1.2 alone, a policy of TLS 1.3 passes over."""
+
+
+def proved_with(info: ConnectionInfo) -> str | None:
+    return info.signature_scheme if info.role == "server" else info.client_signature_scheme
+
+
+@VERSIONS
+@ROLES
+def test_the_first_of_several(pki: Pki, role: str, version: str) -> None:
+    ours = tuple(pki.server(key, "other.example") for key in ("p256", "p384", "rsa2048"))
+    assert shown(pki, role, ours, version).credential is ours[0]
+    assert shown(pki, role, ours[1:], version).credential is ours[1]
+
+
+@VERSIONS
+@ROLES
+def test_by_signature_scheme(pki: Pki, role: str, version: str) -> None:
+    rsa, ecdsa = pki.server("rsa2048"), pki.server("p256")
+    theirs = accepting(version, "ecdsa_secp256r1_sha256")
+    for ours in ((rsa, ecdsa), (ecdsa, rsa)):
+        info = shown(pki, role, ours, version, theirs)
+        assert info.credential is ecdsa
+        assert info.local_chain == ecdsa.chain
+        assert proved_with(info) == "ecdsa_secp256r1_sha256"
+
+
+@VERSIONS
+@ROLES
+def test_by_what_a_key_may_sign_with(pki: Pki, role: str, version: str) -> None:
+    """Two of one key, each for another scheme."""
+    rsa = pki.server("rsa2048")
+    one, two = rsa.limited(signature_schemes=(PSS_384,)), rsa.limited(signature_schemes=(PSS_256,))
+    theirs = accepting(version, PSS_256, "ecdsa_secp256r1_sha256")
+    for ours in ((one, two), (two, one)):
+        info = shown(pki, role, ours, version, theirs)
+        assert info.credential is two
+        assert proved_with(info) == PSS_256
+
+
+@VERSIONS
+@ROLES
+def test_a_credentials_order_counts(pki: Pki, role: str, version: str) -> None:
+    """Ours of those that the peer has, whatever its order (RFC 8446 section 4.4.2.2)."""
+    rsa = pki.server("rsa2048")
+    theirs = accepting(version, "ecdsa_secp256r1_sha256", PSS_256, PSS_384)
+    for order in ((PSS_384, PSS_256), (PSS_256, PSS_384)):
+        assert proved_with(shown(pki, role, (rsa.limited(signature_schemes=order),), version, theirs)) == order[0]
+
+
+@ROLES
+def test_a_curve_is_the_schemes_in_tls13_alone(pki: Pki, role: str) -> None:
+    p384, p256 = pki.server("p384"), pki.server("p256")
+    for version, expected in (("TLSv1.3", p256), ("TLSv1.2", p384)):
+        info = shown(pki, role, (p384, p256), version, accepting(version, "ecdsa_secp256r1_sha256"))
+        assert info.credential is expected
+
+
+# what we sign with, and what we accept ---------------------------------------------------------------------------------------
+
+
+@VERSIONS
+@ROLES
+def test_signing_is_not_accepting(pki: Pki, role: str, version: str) -> None:
+    """A policy that accepts ECDSA alone, and signs with RSA alone."""
+    both = (pki.server("p256"), pki.server("rsa2048"))
+    accepts = accepting(version, "ecdsa_secp256r1_sha256").replace(signing_schemes=(PSS_384,))
+    info = shown(pki, role, both, version, policy=accepts)
+    if role == "client":
+        assert info.signature_scheme == "ecdsa_secp256r1_sha256"  # the server's
+    assert info.credential is both[1]
+    assert proved_with(info) == PSS_384
+
+
+def test_tls12_signs_with_pkcs1(pki: Pki) -> None:
+    rsa = pki.server("rsa2048").limited(signature_schemes=("rsa_pkcs1_sha512", "rsa_pss_rsae_sha256"))
+    assert rsa.schemes == (S.rsa_pss_rsae_sha256,)
+    assert rsa.schemes12 == (S.rsa_pkcs1_sha512, S.rsa_pss_rsae_sha256)
+    assert proved_with(shown(pki, "server", (rsa,), "TLSv1.2")) == "rsa_pkcs1_sha512"
+    assert proved_with(shown(pki, "server", (rsa,), "TLSv1.3")) == "rsa_pss_rsae_sha256"
+    alone = rsa.limited(signature_schemes=("rsa_pkcs1_sha512",))
+    assert "rsa_pkcs1_sha512" in repr(alone)
+    assert proved_with(shown(pki, "server", (alone,), "TLSv1.2")) == "rsa_pkcs1_sha512"
+    with pytest.raises(PeerIncompatible) as caught:
+        shown(pki, "server", (alone,), "TLSv1.3")
+    assert caught.value.reason == "no_common_signature_algorithms"
+
+
+def test_a_policy_of_tls12_may_accept_pkcs1_alone(pki: Pki) -> None:
+    theirs = accepting("TLSv1.2", "rsa_pkcs1_sha256")
+    info = shown(pki, "server", (pki.server("rsa2048"),), "TLSv1.2", theirs)
+    assert info.peer_signature_schemes == (S.rsa_pkcs1_sha256,)
+    assert proved_with(info) == "rsa_pkcs1_sha256"
+
+
+def test_a_server_of_tls12_accepts_what_its_policy_has(pki: Pki) -> None:
+    """What may sign certificates only may not sign the handshake."""
+    policy = speaking("TLSv1.2", signature_schemes=(PSS_256,), signing_schemes=POLICY_SIGNS)
+    server = pki.server_config(policy=policy, client_auth=ClientAuth.require, trust=pki.trust)
+    client = pki.client_config(credential=pki.client("p256"), policy=speaking("TLSv1.2"))
+    with pytest.raises(PeerIncompatible) as caught:
+        memory_pair(client, server)
+    assert caught.value.reason == "certificate_required"
+    info = memory_pair(pki.client_config(credential=pki.client("rsa2048"), policy=speaking("TLSv1.2")), server)[0].info
+    assert info.client_signature_scheme == PSS_256
+    assert S.ecdsa_secp256r1_sha256 not in info.peer_signature_schemes
+
+
+REFUSED = {
+    "another key's": (("ed25519",), "cannot sign ed25519: it can sign rsa_pss_rsae_sha256, "),
+    "another RSA": (("rsa_pss_pss_sha256", PSS_256), "cannot sign rsa_pss_pss_sha256"),
+    "unknown": (("md5",), "unknown signature scheme 'md5'"),
+    "none": ((), "at least one signature scheme"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_a_key_cannot_do(pki: Pki, what: str) -> None:
+    schemes, says = REFUSED[what]
+    with pytest.raises(Misuse, match=says):
+        pki.server("rsa2048").limited(signature_schemes=schemes)
+
+
+def test_limits_add_up(pki: Pki) -> None:
+    rsa = pki.server("rsa2048")
+    limited = rsa.limited(signature_schemes=(PSS_256, PSS_384)).limited(must_match_issuer=True)
+    assert (limited.schemes, limited.must_match_issuer) == ((S.rsa_pss_rsae_sha256, S.rsa_pss_rsae_sha384), True)
+    assert not limited.limited(must_match_issuer=False).must_match_issuer
+    with pytest.raises(Misuse, match=r"it can sign rsa_pss_rsae_sha256, rsa_pss_rsae_sha384$"):
+        limited.limited(signature_schemes=("rsa_pss_rsae_sha512",))
+    assert (rsa.schemes[0], rsa.must_match_issuer) == (S.rsa_pss_rsae_sha256, False)
+
+
+# by who issued it -------------------------------------------------------------------------------------------------------------
+
+OTHER = Authority.create("another CA")
+
+
+def credential_of(authority: Authority, role: str = "server") -> Credential:
+    return authority.issue("localhost", client=role == "client").credential()
+
+
+@VERSIONS
+@ROLES
+def test_only_for_peers_that_know_the_issuer(pki: Pki, role: str, version: str) -> None:
+    ours = credential_of(pki.authority, role).limited(must_match_issuer=True)
+    others = credential_of(OTHER, role).limited(must_match_issuer=True)
+    for both in ((ours, others), (others, ours)):
+        info = shown(pki, role, both, version, authorities=True)
+        assert info.credential is ours
+        assert info.certificate_authorities == pki.trust.subjects
+    anyones = credential_of(OTHER, role)
+    for both in ((anyones, others), (others, anyones)):
+        assert shown(pki, role, both, version, authorities=role == "server", trust=pki.trust).credential is anyones
+
+
+@ROLES
+def test_a_peer_that_names_nobody(pki: Pki, role: str) -> None:
+    """It is then not known to trust the issuer."""
+    ours = credential_of(pki.authority).limited(must_match_issuer=True)
+    if role == "client":
+        info = shown(pki, role, (ours,), "TLSv1.3")
+        assert (info.credential, info.client_signature_scheme, info.certificate_authorities) == (None, None, ())
+        return
+    with pytest.raises(PeerIncompatible) as caught:
+        shown(pki, role, (ours,), "TLSv1.3")
+    assert (caught.value.alert, caught.value.reason) == (Alert.handshake_failure, "no_matching_issuer")
+
+
+# when none will do ------------------------------------------------------------------------------------------------------------
+
+
+def none_fits(pki: Pki, version: str, what: str) -> tuple[tuple[Credential, ...], dict[str, Any]]:
+    if what == "no_matching_issuer":
+        return (credential_of(OTHER).limited(must_match_issuer=True),) * 2, {"authorities": True}
+    theirs = accepting(version, PSS_256)
+    return (pki.server("p256"), pki.server("p384")), {"theirs": theirs}
+
+
+@VERSIONS
+@pytest.mark.parametrize("what", ["no_common_signature_algorithms", "no_matching_issuer"])
+def test_a_client_declines_or_fails(pki: Pki, version: str, what: str) -> None:
+    """RFC 8446 section 4.4.2: an empty Certificate, unless its owner wants to know."""
+    ours, more = none_fits(pki, version, what)
+    theirs = more.pop("theirs", speaking(version))
+    server = pki.server_config(
+        policy=theirs.replace(signing_schemes=POLICY_SIGNS),
+        client_auth=ClientAuth.request,
+        trust=pki.trust,
+        credentials=(pki.server(),),
+    )
+    client = pki.client_config(credentials=ours, policy=speaking(version))
+    declined, _ = memory_pair(client, server)
+    assert declined.info.credential is None
+    assert declined.info.client_signature_scheme is None
+    assert declined.info.peer_signature_schemes[:1] == (S(int(theirs.signature_schemes[0])),)
+    client = pki.client_config(credentials=ours, policy=speaking(version), may_decline=False)
+    with pytest.raises(PeerIncompatible) as caught:
+        memory_pair(client, server)
+    assert (caught.value.alert, caught.value.reason) == (Alert.handshake_failure, what)
+    assert memory_pair(pki.client_config(may_decline=False), server)[0].info.credential is None  # there is nothing to show
+
+
+@VERSIONS
+def test_a_server_fails(pki: Pki, version: str) -> None:
+    ours, more = none_fits(pki, version, "no_common_signature_algorithms")
+    with pytest.raises(PeerIncompatible) as caught:
+        shown(pki, "server", ours, version, **more)
+    reason = "no_common_signature_algorithms" if version == "TLSv1.3" else "no_shared_cipher"
+    assert (caught.value.alert, caught.value.reason) == (Alert.handshake_failure, reason)
+
+
+def test_an_ecdsa_key_is_on_a_curve_of_the_clients_in_tls12(pki: Pki) -> None:
+    """RFC 8422 section 5.3; TLS 1.3 has the curve in the scheme."""
+    p256, p384 = pki.server("p256"), pki.server("p384")
+    theirs = speaking("TLSv1.2", groups=("secp256r1", "x25519"))
+    for ours in ((p256, p384), (p384, p256)):
+        assert shown(pki, "server", ours, "TLSv1.2", theirs).credential is p256
+    with pytest.raises(PeerIncompatible) as caught:
+        shown(pki, "server", (p384,), "TLSv1.2", theirs)
+    assert (caught.value.alert, caught.value.reason) == (Alert.handshake_failure, "wrong_curve")
+    assert shown(pki, "server", (p384, pki.server("rsa2048")), "TLSv1.2", theirs).signature_scheme == PSS_256
+    assert shown(pki, "server", (pki.server("ed25519"),), "TLSv1.2", theirs).signature_scheme == "ed25519"
+    assert shown(pki, "server", (p384,), "TLSv1.3", theirs.replace(versions=("TLSv1.3",))).credential is p384
+
+
+def test_one_or_several(pki: Pki) -> None:
+    one, other = pki.client(), pki.client("p384")
+    assert ClientConfig(credential=one).own_credentials == ClientConfig(credentials=(one,)).own_credentials == (one,)
+    assert ClientConfig(credentials=[one, other]).own_credentials == (one, other)  # type: ignore[arg-type]
+    assert ClientConfig().own_credentials == ()
+    with pytest.raises(Misuse, match="not both"):
+        ClientConfig(credential=one, credentials=(other,))
+
+
+def test_a_session_is_bound_to_all_of_them(pki: Pki) -> None:
+    """What would be shown now may be another than when it was made."""
+    from minitls.handshake.resume import identity_of
+
+    one, other = pki.client(), pki.client("p384")
+    assert len({identity_of(each) for each in ((), (one,), (one, other), (other, one))}) == 4
+
+
+# what is known afterwards ------------------------------------------------------------------------------------------------------
+
+
+@VERSIONS
+def test_what_each_side_knows(pki: Pki, version: str) -> None:
+    ours, theirs = pki.client("p384"), pki.server("ed25519")
+    server = pki.server_config(credentials=(pki.server("p256", "other.example"), theirs), policy=speaking(version))
+    client = pki.client_config(credentials=(ours,), policy=speaking(version), grease=False)
+    at_client, at_server = (side.info for side in memory_pair(client, server))
+    assert (at_client.credential, at_server.credential) == (None, theirs)  # nobody asked the client
+    assert at_client.peer_signature_schemes == ()
+    assert at_client.certificate_authorities == at_server.certificate_authorities == ()
+    assert at_server.peer_signature_schemes == client.policy.all_schemes
+    server = pki.server_config(client_auth=ClientAuth.require, trust=pki.trust, policy=speaking(version))
+    at_client = memory_pair(client, server)[0].info
+    assert at_client.credential is ours
+    assert at_client.peer_signature_schemes == server.policy.all_schemes
+    assert at_client.certificate_authorities == pki.trust.subjects
