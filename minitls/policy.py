@@ -49,6 +49,9 @@ class Policy:
     ``signing_schemes``: what we sign handshakes with, where that is not what we accept; each credential has its order.
     ``psk_key_exchange_modes``: how a PSK may be used; psk_ke has no forward secrecy, and no policy of ours has it.
     ``secure_tls12``: in TLS 1.2, insist on the extended master secret (RFC 7627) and on secure renegotiation (RFC 5746).
+    ``equal_suites``, ``equal_groups``: sets of these, among which a server does as the client likes; they stand where the first of
+    them does.  ``equal_suites=(("TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"),)`` is for clients without AES in
+    hardware, ``equal_groups=(policy.groups,)`` leaves all to the client.
     ``prefer_post_quantum``: a server takes a hybrid group that both have even where it costs a HelloRetryRequest.
     """
 
@@ -92,6 +95,8 @@ class Policy:
     certificate_signature_schemes: tuple[Name, ...] | None = None
     signing_schemes: tuple[Name, ...] | None = None
     psk_key_exchange_modes: tuple[Name, ...] = (PskKeyExchangeMode.psk_dhe_ke,)
+    equal_suites: tuple[tuple[Name, ...], ...] = ()
+    equal_groups: tuple[tuple[Name, ...], ...] = ()
     prefer_post_quantum: bool = True
     secure_tls12: bool = True
 
@@ -131,6 +136,8 @@ class Policy:
         object.__setattr__(self, "versions", usable)
         set_names("groups", NamedGroup, GROUPS, "group")
         tls12 = ProtocolVersion.TLSv1_2 in usable
+        self._set_equals("equal_suites", CipherSuite, (*SUITES, *SUITES_12), "cipher suite")
+        self._set_equals("equal_groups", NamedGroup, GROUPS, "group")
         in_handshake = [code for code, scheme in SCHEMES.items() if tls12 or scheme.in_tls13]
         set_names("signature_schemes", SignatureScheme, in_handshake, "signature scheme")
         if self.certificate_signature_schemes is None:
@@ -144,6 +151,12 @@ class Policy:
             object.__setattr__(self, "key_shares", self._default_key_shares())
         elif self.key_shares:
             set_names("key_shares", NamedGroup, self.groups, "group for a key share")  # type: ignore[arg-type]
+
+    def _set_equals(self, attribute: str, registry: type[IntEnum], supported: Iterable[int], what: str) -> None:
+        given = getattr(self, attribute)
+        if any(isinstance(each, (str, int)) for each in given):
+            raise Misuse(f"{attribute} is a tuple of tuples, also where it is one")
+        object.__setattr__(self, attribute, tuple(lookup_all(registry, supported, what, each) for each in given))
 
     def _default_key_shares(self) -> tuple[Name, ...]:
         """The first group, and if that is a hybrid the first classical one too: few servers then need to ask again."""

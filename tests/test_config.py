@@ -68,6 +68,8 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "an unknown suite": (lambda: Policy(cipher_suites=("TLS_AES_128_GCM_SHA257",)), "did you mean TLS_AES_128_GCM_SHA256?"),
     "an unknown scheme": (lambda: Policy(signature_schemes=("md5",)), "unknown signature scheme 'md5'"),
     "a scheme for certificates only": (lambda: Policy(signature_schemes=("rsa_pkcs1_sha256",)), "unknown signature scheme"),
+    "equals that are one": (lambda: Policy(equal_groups=("x25519",)), "equal_groups is a tuple of tuples"),  # type: ignore[arg-type]
+    "an unknown equal": (lambda: Policy(equal_suites=(("md5",),)), "unknown cipher suite 'md5'"),
     "an old version": (lambda: Policy(versions=("TLSv1.1",)), "unknown version 'TLSv1.1'"),
     "nothing": (lambda: Policy(groups=()), "a policy needs at least one group"),
     "a share in a group that is not offered": (lambda: Policy(groups=("x25519",), key_shares=("x448",)), "group for a key share"),

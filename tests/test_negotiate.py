@@ -286,3 +286,62 @@ def test_of_many_credentials_those_for_the_name_are_found(pki: Pki, monkeypatch:
     tls12 = Policy.intermediate.replace(versions=("TLSv1.2",))
     assert shown(many, "www.example.org", policy=tls12) is wild
     assert shown((*others, rsa), "rsa.example.org", policy=tls12) is rsa
+
+
+# among equals -------------------------------------------------------------------------------------------------------------
+
+AES_OR_CHACHA = ((AES128, CHACHA),)
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ((CHACHA, AES128, AES256), CHACHA),
+        ((AES128, CHACHA, AES256), AES128),
+        ((AES256, CHACHA), CHACHA),  # equals stand where the first of them does
+        ((AES256,), AES256),
+        ((0x0A0A, AES256, CHACHA, AES128), CHACHA),
+    ],
+)
+def test_equal_suites(pki: Pki, offered: tuple[int, ...], chosen: int) -> None:
+    """The server lets clients choose, who know what their hardware has."""
+    policy = Policy(cipher_suites=(AES128, AES256, CHACHA), equal_suites=AES_OR_CHACHA)
+    assert choose_cipher_suite(offered, policy)[0].code == chosen
+    theirs = Policy(cipher_suites=tuple(code for code in offered if code != 0x0A0A))
+    info = memory_pair(pki.client_config(policy=theirs), pki.server_config(policy=policy))[0].info
+    assert info.cipher_suite == CipherSuite(chosen).name
+
+
+def test_equal_suites_of_tls12(pki: Pki) -> None:
+    suites = ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")
+    server = Policy.intermediate.replace(versions=("TLSv1.2",))
+    for equal, chosen in (((), suites[0]), ((suites,), suites[1])):
+        config = pki.server_config(policy=server.replace(equal_suites=equal))
+        client = pki.client_config(policy=server.replace(cipher_suites=suites[::-1]))
+        assert memory_pair(client, config)[0].info.cipher_suite == chosen
+        assert negotiate(client, config).cipher_suite == chosen
+
+
+@pytest.mark.parametrize(
+    ("equal", "prefer", "chosen"),
+    [
+        ((), True, (HYBRID, False)),
+        (((X25519, P256, HYBRID),), True, (HYBRID, False)),
+        (((X25519, P256, HYBRID),), False, (P256, False)),
+        (((X25519, HYBRID), (P256, P384)), False, (X25519, False)),
+        (((P256, P384),), False, (HYBRID, False)),
+    ],
+)
+def test_equal_groups(equal: Any, prefer: bool, chosen: tuple[int, bool]) -> None:
+    """The client's order; that a hybrid is worth more is another matter."""
+    policy = Policy(groups=(HYBRID, X25519, P384, P256), equal_groups=equal, prefer_post_quantum=prefer)
+    group, ask_again, _ = choose_group((P256, X25519, HYBRID, P384), (P256, X25519, HYBRID), policy)
+    assert (group.code, ask_again) == chosen
+
+
+def test_equal_groups_of_tls12(pki: Pki) -> None:
+    server = Policy.intermediate.replace(versions=("TLSv1.2",), groups=("x25519", "secp256r1"))
+    client = pki.client_config(policy=server.replace(groups=("secp256r1", "x25519")))
+    for equal, chosen in (((), "x25519"), ((("x25519", "secp256r1"),), "secp256r1")):
+        config = pki.server_config(policy=server.replace(equal_groups=equal))
+        assert memory_pair(client, config)[1].info.group == chosen

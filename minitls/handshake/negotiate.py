@@ -17,6 +17,7 @@ from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible
 from minitls.handshake.raw_keys import X509_ALONE, accepted_types
 from minitls.policy import Policy
+from minitls.wire.names import Name
 from minitls.wire.numbers import CertificateType, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme, name_of
 
 if TYPE_CHECKING:
@@ -42,9 +43,21 @@ def choose_version(offered: Sequence[int], policy: Policy) -> ProtocolVersion:
     )
 
 
+def common_of(ours: Sequence[Name], offered: Sequence[int], equal: Sequence[Sequence[Name]]) -> list[int]:
+    """What both have in our order, and among equals, which stand where the first of them does, in the client's."""
+    common = [int(code) for code in ours if code in offered]
+    if equal:
+        place = {int(code): at for at, code in enumerate(ours)}
+        for each in equal:
+            tied = [int(code) for code in each if code in place]
+            place.update(dict.fromkeys(tied, min((place[code] for code in tied), default=0)))
+        common.sort(key=lambda code: (place[code], offered.index(code)))
+    return common
+
+
 def common_suites(offered: Sequence[int], policy: Policy) -> list[Suite]:
-    """TLS 1.3's suites that both have, ours first."""
-    return [SUITES[int(code)] for code in policy.cipher_suites if code in offered and code in SUITES]
+    """TLS 1.3's suites that both have, best first."""
+    return [SUITES[code] for code in common_of(policy.cipher_suites, offered, policy.equal_suites) if code in SUITES]
 
 
 def choose_cipher_suite(offered: Sequence[int], policy: Policy, psk: Psk | None = None) -> tuple[Suite, str]:
@@ -73,7 +86,7 @@ def choose_group(offered: Sequence[int], shared: Sequence[int], policy: Policy) 
 
     ``offered``: supported_groups; ``shared``: the groups with a share in the hello.
     """
-    common = [int(code) for code in policy.groups if code in offered]
+    common = common_of(policy.groups, offered, policy.equal_groups)
     if not common:
         raise PeerIncompatible(
             Alert.handshake_failure,
@@ -192,7 +205,7 @@ def choose_suite12(
     have keys to share.
     """
     ours = [int(code) for code in policy.groups]
-    curves = [code for code in ours if code in CURVES and (groups is None or code in groups)]
+    curves = [code for code in common_of(ours, ours if groups is None else groups, policy.equal_groups) if code in CURVES]
     fields = [code for code in ours if isinstance(GROUPS[code], FiniteField)]
     fields = [code for code in fields if groups is None or code in groups] or fields
     on_curve = [each for each in credentials if groups is None or each.curve is None or each.curve in groups]
@@ -205,8 +218,8 @@ def choose_suite12(
         )
     named = [credential for credential in on_curve if credential.matches(server_name)]
     for pool in (named, on_curve):  # a suite that fits a certificate for the name, before one that fits another
-        for code in policy.cipher_suites:
-            suite = SUITES_12.get(int(code)) if code in offered else None
+        for code in common_of(policy.cipher_suites, offered, policy.equal_suites):
+            suite = SUITES_12.get(code)
             if suite is None:
                 continue
             candidates = {"ECDHE": curves, "ECDHE_PSK": curves, "DHE": fields}.get(suite.key_exchange)
