@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from minitls import ClientAuth, ClientConfig, Credential, Policy, ServerConfig
-from minitls.certificates.authority import Authority
+from minitls.certificates.authority import Authority, make_key
 from minitls.config import Danger
-from minitls.errors import Alert, Misuse, PeerIncompatible
+from minitls.errors import Alert, Misuse, PeerIncompatible, PeerMisbehaved
 from minitls.testing import memory_pair
 from minitls.wire.numbers import SignatureScheme
 
@@ -281,9 +281,31 @@ def test_an_ecdsa_key_is_on_a_curve_of_the_clients_in_tls12(pki: Pki) -> None:
     with pytest.raises(PeerIncompatible) as caught:
         shown(pki, "server", (p384,), "TLSv1.2", theirs)
     assert (caught.value.alert, caught.value.reason) == (Alert.handshake_failure, "wrong_curve")
+    with pytest.raises(PeerIncompatible) as caught:
+        shown(pki, "server", (p256.limited(must_match_issuer=True),), "TLSv1.2", theirs)
+    assert (caught.value.alert, caught.value.reason) == (Alert.handshake_failure, "no_matching_issuer")
     assert shown(pki, "server", (p384, pki.server("rsa2048")), "TLSv1.2", theirs).signature_scheme == PSS_256
     assert shown(pki, "server", (pki.server("ed25519"),), "TLSv1.2", theirs).signature_scheme == "ed25519"
     assert shown(pki, "server", (p384,), "TLSv1.3", theirs.replace(versions=("TLSv1.3",))).credential is p384
+
+
+def test_a_client_looks_at_the_curve_in_tls12(pki: Pki) -> None:
+    """A policy of P-384 alone, and a server with a key on P-256, which can sign with SHA-384."""
+    careless = pki.server("p256")
+    careless.curve = None  # so that its server does not look
+    with pytest.raises(PeerMisbehaved) as caught:
+        shown(pki, "server", (careless,), "TLSv1.2", Policy.wpa3_192)
+    assert (caught.value.alert, caught.value.reason) == (Alert.illegal_parameter, "wrong_curve")
+
+
+@pytest.mark.parametrize("kind", ["mldsa44", "raw"])
+def test_what_tls12_has_no_client_certificate_type_for(pki: Pki, kind: str) -> None:
+    ours = Credential.raw(make_key("p256")) if kind == "raw" else pki.client(kind)
+    server = pki.server_config(client_auth=ClientAuth.request, trust=pki.trust, policy=speaking("TLSv1.2"))
+    assert memory_pair(pki.client_config(credential=ours), server)[0].info.credential is None
+    with pytest.raises(PeerIncompatible) as caught:
+        memory_pair(pki.client_config(credential=ours, may_decline=False), server)
+    assert (caught.value.alert, caught.value.reason) == (Alert.handshake_failure, "unsupported_certificate_type")
 
 
 def test_one_or_several(pki: Pki) -> None:

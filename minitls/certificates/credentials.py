@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minitls.certificates.faults import PARSE_ERRORS, called, name_of, printable, quietly, read_der, read_pem
 from minitls.certificates.names import any_matches
 from minitls.certificates.verify import leaf_schemes, leaf_schemes12, may_encipher, signed_with
+from minitls.crypto.groups import curve_of
 from minitls.crypto.signatures import SCHEMES, SCHEMES_12
 from minitls.errors import CertificateError, Misuse
 from minitls.wire.names import Name, lookup_all
-from minitls.wire.numbers import CertificateType, NamedGroup, SignatureScheme
+from minitls.wire.numbers import CertificateType, SignatureScheme
 
 if TYPE_CHECKING:
     import os
@@ -87,7 +88,7 @@ class Credential:
         self.must_match_issuer = False
         key = self.leaf.public_key()
         self.is_rsa = isinstance(key, rsa.RSAPublicKey)
-        self.curve = NamedGroup.__members__.get(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else None
+        self.curve = curve_of(key)
         if not self.schemes:
             raise Misuse("the certificate's key is of a kind that TLS 1.3 cannot sign with", reason="unsupported_key")
 

@@ -22,7 +22,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
 from cryptography.utils import CryptographyDeprecationWarning
@@ -336,3 +336,8 @@ GROUPS: Mapping[int, Group] = {
 
 CURVES = frozenset(code for code, group in GROUPS.items() if isinstance(group, (Montgomery, Weierstrass)))
 """What TLS 1.2 has for ECDHE: RFC 9851 keeps the hybrids out of it."""
+
+
+def curve_of(public_key: Any) -> NamedGroup | None:
+    """An ECDSA key's curve, which TLS 1.2 negotiates as a group (RFC 8422 section 5.1.1); None for other keys."""
+    return NamedGroup.__members__.get(public_key.curve.name) if isinstance(public_key, ec.EllipticCurvePublicKey) else None

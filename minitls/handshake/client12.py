@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minitls.config import ClientConfig
-from minitls.crypto.groups import CURVES
+from minitls.crypto.groups import CURVES, curve_of
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, DecodeError, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.authenticate import PeerKey, choose_own, conclude, verify_der_chain
@@ -203,6 +203,14 @@ def server_key(hs: Handshake, config: ClientConfig, suite: Suite12, certificate:
             rule="RFC 5246 7.4.2",
             reason="wrong_certificate_type",
         )
+    curve = curve_of(key.public_key)
+    if curve is not None and curve not in config.policy.codes.groups:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            f"the server's key is on {curve.name}, which we did not offer",
+            rule="RFC 8422 5.3",
+            reason="wrong_curve",
+        )
     if suite.key_exchange == "RSA" and not key.may_encipher:
         raise PeerMisbehaved(
             Alert.illegal_parameter,
@@ -277,7 +285,7 @@ def send_certificate(
     """RFC 5246 sections 7.4.4 and 7.4.6: our certificate if the server asks and can verify it; an empty one declines."""
     if request is None:
         return None
-    ours = {each: each for each in config.own_credentials if kind_of(each) in request.certificate_types}
+    ours = {each: each for each in config.own_credentials if each.schemes12 and kind_of(each) in request.certificate_types}
     if config.own_credentials and not ours and not config.may_decline:
         raise PeerIncompatible(
             Alert.handshake_failure,

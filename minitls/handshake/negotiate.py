@@ -117,6 +117,20 @@ def choose_signature_scheme(schemes: Sequence[SignatureScheme], offered: Sequenc
     return next((scheme for scheme in schemes if scheme in offered and scheme in ours), None)
 
 
+def is_for(credential: Credential, authorities: Sequence[bytes]) -> bool:
+    """Whether a peer that names these may see it (RFC 8446 section 4.2.4)."""
+    return not credential.must_match_issuer or credential.issued_by(authorities)
+
+
+def no_matching_issuer() -> PeerIncompatible:
+    return PeerIncompatible(
+        Alert.handshake_failure,
+        "no certificate by an authority that the peer names, and ours are for no others",
+        rule="RFC 8446 4.4.2.2",
+        reason="no_matching_issuer",
+    )
+
+
 def choose_credential(
     credentials: Sequence[Credential],
     server_name: str | None,
@@ -154,14 +168,9 @@ def choose_credential(
             rule="RFC 8446 4.4.2.2",
             reason="no_common_signature_algorithms",
         )
-    usable = [pair for pair in usable if not pair[0].must_match_issuer or pair[0].issued_by(authorities)]
+    usable = [pair for pair in usable if is_for(pair[0], authorities)]
     if not usable:
-        raise PeerIncompatible(
-            Alert.handshake_failure,
-            "no certificate by an authority that the peer names, and ours are for no others",
-            rule="RFC 8446 4.4.2.2",
-            reason="no_matching_issuer",
-        )
+        raise no_matching_issuer()
     first = min(types.index(credential.certificate_type) for credential, _ in usable)
     usable = [pair for pair in usable if pair[0].certificate_type == types[first]]
     why = "the default"
@@ -216,8 +225,11 @@ def choose_suite12(
             rule="RFC 8422 5.3",
             reason="wrong_curve",
         )
-    named = [credential for credential in on_curve if credential.matches(server_name)]
-    for pool in (named, on_curve):  # a suite that fits a certificate for the name, before one that fits another
+    eligible = [credential for credential in on_curve if is_for(credential, authorities)]
+    if on_curve and not eligible and not psk:
+        raise no_matching_issuer()
+    named = [credential for credential in eligible if credential.matches(server_name)]
+    for pool in (named, eligible):  # a suite that fits a certificate for the name, before one that fits another
         for code in common_of(policy.cipher_suites, offered, policy.equal_suites):
             suite = SUITES_12.get(code)
             if suite is None:
