@@ -25,7 +25,7 @@ from minitls.sessions.store import MemoryStore, SessionCache, SessionStore
 from minitls.sessions.tickets import TicketKeys, Tickets
 from minitls.wire.hello import ClientHello
 from minitls.wire.names import Name, lookup_all
-from minitls.wire.numbers import CertificateCompressionAlgorithm
+from minitls.wire.numbers import CertificateCompressionAlgorithm, CertificateType
 
 if TYPE_CHECKING:
     from minitls.certificates.beside import Beside
@@ -74,7 +74,13 @@ OurPsk: TypeAlias = ExternalPsk | tuple[bytes, bytes] | None
 ClientPsk: TypeAlias = Callable[[bytes | None], Awaitable[OurPsk] | OurPsk]
 TheirPsk: TypeAlias = ExternalPsk | bytes | None
 ServerPsk: TypeAlias = Callable[[bytes], Awaitable[TheirPsk] | TheirPsk]
+TrustsKey: TypeAlias = Callable[[bytes], Awaitable[bool] | bool]
 VerifyHook: TypeAlias = Callable[[PeerCertificates], Awaitable[None] | None]
+
+
+def certificate_types(names: Iterable[Name]) -> tuple[CertificateType, ...]:
+    supported = (CertificateType.RawPublicKey, CertificateType.X509)
+    return lookup_all(CertificateType, supported, "certificate type", names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +89,16 @@ class _Config:
 
     ``alpn``: application protocols, best first (RFC 7301).
     ``trust``: whose certificates are believed; None on a client means the system's store.
-    ``trusted_keys``: the raw public keys that are believed in the place of certificates (RFC 7250), in TLS 1.3: each as DER (a
+    ``trusted_keys``: the raw public keys that are believed in the place of certificates (RFC 7250): each as DER (a
     SubjectPublicKeyInfo), as PEM or as an object.  They are good for every name, and no other is, whatever ``verify`` says.  Where
-    ``trust`` is None, they are believed and no certificates, which ``crls`` and ``pinned_keys`` are about.  Nothing is resumed with
-    who shows one: a session could not tell whether it is still trusted.
+    ``trust`` is None, they are believed and no certificates, which ``crls`` and ``pinned_keys`` are about.  Or a callable that is
+    shown a peer's key, as DER, and says whether it is believed; it may be async.
+    ``accepted_certificate_types``: what a peer may show, best first: "RawPublicKey", "X509".  None: what ``trust`` and
+    ``trusted_keys`` say, raw public keys first.
     ``delegated_credentials``: accept a short-lived key that the peer's certificate signed for it (RFC 9345), in TLS 1.3.
     ``verify``: called after the built-in verification of the peer; refuses by raising CertificateError.  Or a Danger.
+    ``reverify``: all that is said here of a peer is looked at again when a session with it is resumed; if that does not hold any
+    more there is a full handshake.  False: what held once holds as long as the session, and ``info.verified_chain`` is () then.
     ``crls``: lists of revoked certificates, which the peer's path is looked up in (RFC 5280 section 5); see
     :class:`minitls.certificates.crl.Crls`.
     ``pinned_keys``: public keys, by their SHA-256 (bytes, hex, or ``sha256//`` and base64), of which the peer's path must have one.
@@ -107,9 +117,11 @@ class _Config:
     policy: Policy = Policy.intermediate
     alpn: tuple[str, ...] = ()
     trust: TrustStore | None = None
-    trusted_keys: tuple[AnyPublicKey, ...] = field(default=(), repr=False)
+    trusted_keys: tuple[AnyPublicKey, ...] | TrustsKey = field(default=(), repr=False)
+    accepted_certificate_types: tuple[Name, ...] | None = None
     delegated_credentials: bool = False
     verify: VerifyHook | Danger | None = None
+    reverify: bool = True
     crls: Crls | None = None
     pinned_keys: Collection[bytes | str] = ()
     key_log: str | os.PathLike[str] | KeyLog | None = field(default=None, repr=False)
@@ -142,8 +154,13 @@ class _Config:
             object.__setattr__(self, "pinned_keys", read_pins(self.pinned_keys))
         if self.certificate_compression:
             self._check_compression()
-        if self.trusted_keys:
+        if self.trusted_keys and not callable(self.trusted_keys):
             self._read_trusted_keys()
+        if self.accepted_certificate_types is not None:
+            types = certificate_types(self.accepted_certificate_types)
+            object.__setattr__(self, "accepted_certificate_types", types)
+            if CertificateType.RawPublicKey in types and not self.trusted_keys:
+                raise Misuse("who accepts raw public keys says which: give trusted_keys=", rule="RFC 7250 6")
         if isinstance(self.key_log, (str, os.PathLike)):
             object.__setattr__(self, "key_log", key_log_to(self.key_log))
 
@@ -178,6 +195,8 @@ class ClientConfig(_Config):
     ``credentials``: several instead, best first: the server gets the first that it can verify, by its signature algorithms, and of
     these one by an authority that it names, if there is one (RFC 8446 sections 4.2.4 and 4.4.2.2).
     ``may_decline``: where it can verify none of ours, go on without; False: fail, and say why.
+    ``offered_certificate_types``: what we tell servers that we can show (RFC 7250), best first: "RawPublicKey", "X509".  None: what
+    ``credentials`` are.
     ``max_fragment_length``: ask for records of 512, 1024, 2048 or 4096 bytes the older way (RFC 6066 section 4); None: do not.
     ``request_staples``: ask for an OCSP response and SCTs with the certificate: a response must be good, and be there if the
     certificate says so (RFC 7633); ``info.beside`` has what they say.
@@ -196,6 +215,7 @@ class ClientConfig(_Config):
     credential: Credential | None = None
     credentials: tuple[Credential, ...] = ()
     may_decline: bool = True
+    offered_certificate_types: tuple[Name, ...] | None = None
     psk: ClientPsk | None = field(default=None, repr=False)
     max_fragment_length: int | None = None
     request_staples: bool = False
@@ -213,6 +233,8 @@ class ClientConfig(_Config):
         object.__setattr__(self, "credentials", tuple(self.credentials))
         if self.credential is not None and self.credentials:
             raise Misuse("give credential=... or credentials=(...), not both")
+        if self.offered_certificate_types is not None:
+            object.__setattr__(self, "offered_certificate_types", certificate_types(self.offered_certificate_types))
         if (length := self.max_fragment_length) not in (None, 512, 1024, 2048, 4096):
             raise Misuse(f"max_fragment_length is 512, 1024, 2048 or 4096 bytes, not {length!r}")
         if (wanted := self.tickets_wanted) is not None and (len(wanted) != 2 or not all(0 <= count <= 255 for count in wanted)):

@@ -115,14 +115,12 @@ class ServerConnection(Connection):
     def send_ticket(self) -> Awaitable[None] | None:
         """Give the client one more ticket (RFC 8446 section 4.6.1); to be awaited where the ticket keys take their time.
 
-        Raises Misuse before the handshake is complete, for TLS 1.2, for a raw public key, and where there are no keys for tickets.
+        Raises Misuse before the handshake is complete, for TLS 1.2, and where there are no keys for tickets.
         """
         config = self._config
         assert isinstance(config, ServerConfig)
         if config.tickets is None or self._records.tls12 or not self.handshake_completed or self.write_closed:
             raise Misuse("tickets are given on open connections of TLS 1.3, by servers that have keys for them")
-        if self.info.peer_public_key:
-            raise Misuse("a ticket could not tell whether the client's raw public key is still trusted")
         message, state = next(make_tickets(config, self.info))
         sealed = config.tickets.seal(state)
         if inspect.isawaitable(sealed):

@@ -41,7 +41,7 @@ class ConnectionInfo:
     ``signature_scheme``: what the server proved its key with; ``client_signature_scheme``: the client, if it was asked.
     ``peer_chain``: what the peer sent, ``verified_chain``: the path that was found good, up to the root; DER, leaf first.
     ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked, as it came, be it when a session began
-    that is resumed; ``beside``: what it says, and what SCTs in the certificate itself say, where it came now.
+    that is resumed; ``beside``: what it says, and what SCTs in the certificate itself say.
     ``peer_public_key``: the raw public key of a peer that has no certificate, a DER SubjectPublicKeyInfo; its ``peer_chain`` is ().
     ``server_certificate_type``, ``client_certificate_type``: whether the two show certificates or such keys (RFC 7250).
     ``delegated``, ``client_delegated``: whether the server, and the client, signed with a delegated credential's key (RFC 9345).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import Any
+from unittest import mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
@@ -21,7 +22,9 @@ from minitls import (
     PeerCertificates,
     PeerIncompatible,
     Policy,
+    Question,
     ServerConfig,
+    ServerConnection,
     TLSError,
     negotiate,
 )
@@ -31,21 +34,24 @@ from minitls.certificates.raw import RawKey, fingerprint
 from minitls.certificates.spki import RSASSA_PSS, as_spki, is_pss, read_spki
 from minitls.crypto.groups import GROUPS, FiniteField
 from minitls.crypto.signatures import SCHEMES
+from minitls.data import replace
+from minitls.handshake import server12, server13
 from minitls.observe import ChainVerified
 from minitls.sessions.store import MemoryStore
+from minitls.sessions.tickets import TicketKeys
 from minitls.testing import exchange, memory_pair
 from minitls.trace.json import document
 from minitls.trace.recording import Recording
 from minitls.trace.story import tell
 from minitls.trace.text import as_text, draw
 from minitls.wire.codec import Extensions
-from minitls.wire.hello import ServerHello
+from minitls.wire.hello import ClientHello, ServerHello
 from minitls.wire.messages import Certificate, CertificateEntry, EncryptedExtensions
-from minitls.wire.messages12 import Certificate12
+from minitls.wire.messages12 import Certificate12, RawPublicKey12
 from minitls.wire.numbers import CertificateType, NamedGroup
 from minitls.wire.numbers import ExtensionType as X
 from tests.conftest import Pki
-from tests.liar import edit, lying_server, meet
+from tests.liar import edit, instead, lying_client, lying_server, meet, with_extension
 from tests.test_extensions_must import ILLEGAL, UNASKED, UNSOLICITED, Case, by_name, check, ext
 
 X509, RAW = CertificateType.X509, CertificateType.RawPublicKey
@@ -119,14 +125,19 @@ def test_what_a_client_offers(pki: Pki) -> None:
     assert offered(pki.client_config(**TRUST_SERVER)) == ((RAW,), None)
     assert offered(pki.client_config(trusted_keys=(SERVER.chain[0],), credential=CLIENT)) == ((RAW, X509), (RAW,))
     assert offered(ClientConfig(**TRUST_SERVER, verify=Danger.accept_any_certificate)) == ((RAW, X509), None)
-    assert offered(pki.client_config(trusted_keys=(SERVER.chain[0],), credential=CLIENT, policy=TLS12)) == (None, None)
+    assert offered(pki.client_config(trusted_keys=(SERVER.chain[0],), credential=CLIENT, policy=TLS12)) == ((RAW, X509), (RAW,))
+    mixed = pki.client_config(trusted_keys=(SERVER.chain[0],), accepted_certificate_types=("X509", "RawPublicKey"))
+    assert offered(mixed) == ((X509, RAW), None)
+    assert offered(pki.client_config(offered_certificate_types=("RawPublicKey", "X509"))) == (None, (RAW, X509))
+    assert offered(pki.client_config(credential=CLIENT, offered_certificate_types=("X509",))) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("client", "server", "expected"),
     [
         ({}, ("raw", "x509"), X509),
-        ({"trusted_keys": (SERVER.chain[0],)}, ("x509", "raw"), RAW),
+        ({"trusted_keys": (SERVER.chain[0],)}, ("x509", "raw"), X509),
+        ({"trusted_keys": (SERVER.chain[0],)}, ("raw", "x509"), RAW),
         ({"trusted_keys": (SERVER.chain[0],)}, ("x509",), X509),
         (
             {"trusted_keys": (SERVER.chain[0],), "policy": Policy(signature_schemes=("ecdsa_secp256r1_sha256",))},
@@ -135,15 +146,18 @@ def test_what_a_client_offers(pki: Pki) -> None:
         ),
     ],
 )
-def test_what_a_server_chooses(pki: Pki, client: Any, server: tuple[str, ...], expected: CertificateType) -> None:
-    """The first of the client's types that it has with a key that the client can verify; whatever the name says."""
+@pytest.mark.parametrize("version", ["TLSv1.3", "TLSv1.2"])
+def test_what_a_server_chooses(pki: Pki, client: Any, server: tuple[str, ...], expected: CertificateType, version: str) -> None:
+    """Of the type of its first that the client can process, with a key that it can verify; whatever the name says."""
     have = {"raw": SERVER, "x509": pki.server()}
-    ours, theirs = pki.client_config(**client), pki.server_config(credentials=tuple(have[each] for each in server))
+    policy = client.get("policy", Policy.intermediate).replace(cipher_suites=Policy.intermediate.cipher_suites, versions=(version,))
+    ours, theirs = pki.client_config(**{**client, "policy": policy}), pki.server_config(credentials=[have[each] for each in server])
     met, other = memory_pair(ours, theirs)
     assert met.info.server_certificate_type == other.info.server_certificate_type == expected
     assert met.info.peer_public_key == (SERVER.chain[0] if expected is RAW else b"")
     agreed = negotiate(ours, theirs, "localhost")
     assert (agreed.signature_scheme == "ed25519") == (expected is RAW)
+    assert met.info.version == version
 
 
 def test_a_client_need_not_show_its_key(pki: Pki) -> None:
@@ -212,8 +226,8 @@ def test_a_key_that_is_not_worth_it() -> None:
         (spki(key), Alert.bad_certificate, "weak_key"),
         (spki(ec.generate_private_key(ec.SECP224R1())), Alert.unsupported_certificate, "unsupported_key"),
         (spki(x25519.X25519PrivateKey.generate()), Alert.unsupported_certificate, "unsupported_key"),
-        (SERVER.chain[0][:-1], Alert.bad_certificate, "malformed"),
-        (b"no key at all", Alert.bad_certificate, "malformed"),
+        (SERVER.chain[0][:-1], Alert.decode_error, "malformed"),
+        (b"no key at all", Alert.decode_error, "malformed"),
         (SERVER.chain[0].replace(b"\x2b\x65\x70", b"\x2b\x65\x69"), Alert.unsupported_certificate, "unsupported_key"),
     ):
 
@@ -273,12 +287,11 @@ def test_certificates_where_keys_alone_are_trusted(pki: Pki) -> None:
         error = refused(ClientConfig(**TRUST_SERVER, policy=Policy.intermediate), pki.server_config(policy=policy))
         assert error.alert is Alert.unsupported_certificate
         assert error.reason == "unsupported_certificate_type"
-    assert isinstance(error, CertificateError)
-    error = refused(
-        pki.client_config(credential=pki.client(), policy=TLS12),
-        pki.server_config(trusted_keys=(CLIENT.chain[0],), client_auth=ClientAuth.request),
-    )
-    assert isinstance(error, CertificateError)
+        _, server = memory_pair(
+            pki.client_config(credential=pki.client(), policy=policy),
+            pki.server_config(trusted_keys=(CLIENT.chain[0],), client_auth=ClientAuth.request),
+        )
+        assert server.info.peer_chain == (), "it was not asked: we could not take what it has"
     store = MemoryStore()
     server = pki.server_config()
     for config, resumed in ((pki.client_config(session_store=store), False), (pki.client_config(session_store=store), True)):
@@ -289,23 +302,81 @@ def test_certificates_where_keys_alone_are_trusted(pki: Pki) -> None:
     assert X.pre_shared_key not in hello.extensions
 
 
-def test_nothing_is_resumed() -> None:
-    """A session has no room for what would have to be looked at again: whether the key is still trusted."""
-    client = ClientConfig(**TRUST_SERVER, credential=CLIENT, session_store=MemoryStore())
-    server = ServerConfig(credentials=(SERVER,), **TRUST_CLIENT)
+@pytest.mark.parametrize("version", ["TLSv1.3", "TLSv1.2"])
+def test_keys_are_resumed(version: str) -> None:
+    """By ticket; both sides know whom with, as long as both still trust the other's key."""
+    policy = Policy.intermediate.replace(versions=(version,))
+    ours: dict[str, Any] = {**TRUST_SERVER, "credential": CLIENT, "session_store": MemoryStore(), "policy": policy}
+    theirs: dict[str, Any] = {"credentials": (SERVER,), "tickets": TicketKeys(), **TRUST_CLIENT}
+    for resumed in (False, True, True):
+        client, server = memory_pair(ClientConfig(**ours), ServerConfig(**theirs))
+        assert (client.info.resumed, server.info.resumed) == (resumed, resumed)
+        assert (client.info.peer_public_key, server.info.peer_public_key) == (SERVER.chain[0], CLIENT.chain[0])
+    if version == "TLSv1.3":
+        server.send_ticket()
+        exchange(client, server)
+    stranger = {"trusted_keys": STRANGER.chain}
+    with pytest.raises(CertificateError, match="none that we trust"):
+        memory_pair(ClientConfig(**ours), ServerConfig(**{**theirs, **stranger}))
+    memory_pair(ClientConfig(**ours), ServerConfig(**theirs))
     seen: list[Any] = []
-    for _ in range(2):
-        met, _ = memory_pair(client, ServerConfig(credentials=(SERVER,), observer=seen.append, **TRUST_CLIENT))
-        assert not met.info.resumed
-        met, other = memory_pair(client, server)
-        assert not met.info.resumed
-    with pytest.raises(Misuse, match="still trusted"):
-        other.send_ticket()
-    assert "NewSessionTicket" not in [type(each.message).__name__ for each in seen if hasattr(each, "message")]
+    with pytest.raises(CertificateError, match="none that we trust"):
+        memory_pair(ClientConfig(**{**ours, **stranger}, observer=seen.append), ServerConfig(**theirs))
+    (hello, *_) = [each.message for each in seen if hasattr(each, "message")]
+    assert X.pre_shared_key not in hello.extensions
+    assert not hello.extensions.get(X.session_ticket)
+
+
+def test_a_session_with_what_is_not_taken_any_more(pki: Pki) -> None:
+    """A key, where certificates alone are taken now, and the other way round, whatever the certificate's own verdict would be."""
+    for made, later in (
+        (pki.client_config(trusted_keys=SERVER.chain, session_store=MemoryStore()), {"accepted_certificate_types": ("X509",)}),
+        (
+            ClientConfig(verify=Danger.accept_any_certificate, trusted_keys=SERVER.chain, accepted_certificate_types=("X509",)),
+            {"accepted_certificate_types": ("RawPublicKey",)},
+        ),
+    ):
+        credentials = (SERVER, pki.server())
+        server = pki.server_config(credentials=credentials)
+        assert memory_pair(made, server)[0].info.resumed is False
+        assert memory_pair(made, server)[0].info.resumed is True
+        client, _ = memory_pair(replace(made, **later), server)
+        assert client.info.resumed is False
+
+
+def test_trust_by_asking() -> None:
+    """A callable says who is believed: sync or async, of either side, and again when a session is resumed."""
+    asked: list[bytes] = []
+
+    def ask(key: bytes) -> bool:
+        asked.append(key)
+        return len(asked) < 4
+
+    client = ClientConfig(trusted_keys=ask, session_store=MemoryStore())
+    server = ServerConfig(credentials=(SERVER,))
+    for resumed in (False, True):
+        assert memory_pair(client, server)[0].info.resumed is resumed
+    assert memory_pair(client, server)[0].info.resumed
+    with pytest.raises(CertificateError, match="none that we trust"):
+        memory_pair(client, server)
+    assert set(asked) == {SERVER.chain[0]}
+
+    async def later(key: bytes) -> bool:
+        return key == SERVER.chain[0]
+
+    waiting = ClientConnection(ClientConfig(trusted_keys=later), server_hostname="localhost")
+    other = ServerConnection(server)
+    other.receive_data(waiting.data_to_send())
+    (question,) = [each for each in waiting.receive_data(other.data_to_send()) if isinstance(each, Question)]
+    assert (question.name, question.args) == ("later", (SERVER.chain[0],))
+    waiting.answer(question, value=True)
+    assert waiting.handshake_completed
+    with pytest.raises(Misuse, match="give trusted_keys"):
+        ClientConfig(accepted_certificate_types=("RawPublicKey",))
 
 
 def test_certificates_are_resumed_as_ever(pki: Pki) -> None:
-    """Where keys would be believed, too; the hello says so each time, and a resuming server has no word for it."""
+    """Where keys would be believed, too; the hello says so each time."""
     config = pki.client_config(trusted_keys=SERVER.chain, credential=CLIENT, session_store=MemoryStore())
     server = pki.server_config(trusted_keys=CLIENT.chain)
     for resumed in (False, True):
@@ -441,39 +512,107 @@ def test_a_certificate_where_a_key_was_agreed(pki: Pki) -> None:
     """And a key where a certificate was: neither can be read as the other."""
     der = pki.server().chain[0]
     swap = Case("", lambda _: edit(Certificate, lambda m: setattr(m.certificate_list[0], "cert_data", der)),
-                Alert.bad_certificate, "malformed", "RFC 5280 4.1", config=RAW_SERVER, kind=CertificateError)  # fmt: skip
+                Alert.decode_error, "malformed", "RFC 5280 4.1", config=RAW_SERVER, kind=CertificateError)  # fmt: skip
     check(pki, "server", swap)
     swap = Case("", lambda _: edit(Certificate, lambda m: setattr(m.certificate_list[0], "cert_data", SERVER.chain[0])),
-                Alert.bad_certificate, "malformed", "RFC 5280 4.1", kind=CertificateError)  # fmt: skip
+                Alert.decode_error, "malformed", "RFC 5280 4.1", kind=CertificateError)  # fmt: skip
     check(pki, "server", swap)
 
 
 # TLS 1.2 --------------------------------------------------------------------------------------------------------------------
 
 
-def test_tls12_does_not_know_them(pki: Pki) -> None:
-    """A server with nothing else has nothing; a client declines; a server that wants them from us is refused."""
-    error = refused(pki.client_config(policy=TLS12), pki.server_config(credentials=(SERVER,)))
-    assert error.alert is Alert.handshake_failure
+@pytest.mark.parametrize("kind", sorted({*KEYS} - {"mldsa44", "mldsa65", "mldsa87"}))
+def test_tls12_both_ways(kind: str) -> None:
+    """RFC 7250 section 3: the Certificate is the key, whatever its kind."""
+    server_key, client_key = make_key(kind), make_key(kind)
     client, server = memory_pair(
+        ClientConfig(trusted_keys=(spki(server_key),), credential=Credential.raw(client_key), policy=TLS12),
+        ServerConfig(credentials=(Credential.raw(server_key),), trusted_keys=(spki(client_key),), client_auth=ClientAuth.require),
+    )
+    for info, peer in ((client.info, server_key), (server.info, client_key)):
+        assert (info.version, info.peer_public_key) == ("TLSv1.2", spki(peer))
+        assert (info.server_certificate_type, info.client_certificate_type) == (RAW, RAW)
+        assert (info.peer_chain, info.verified_chain, info.local_chain) == ((), (), ())
+    client.send_data(b"hello")
+
+
+def test_tls12_one_of_each(pki: Pki) -> None:
+    client, server = memory_pair(
+        ClientConfig(trusted_keys=(SERVER.chain[0],), credential=pki.client(), policy=TLS12),
+        ServerConfig(credentials=(SERVER,), trust=pki.trust, client_auth=ClientAuth.require),
+    )
+    assert (client.info.peer_public_key, server.info.peer_chain) == (SERVER.chain[0], pki.client().chain)
+    client, server = memory_pair(pki.client_config(credential=CLIENT, policy=TLS12), pki.server_config(**TRUST_CLIENT))
+    assert (client.info.peer_chain, server.info.peer_public_key) == (pki.server().chain, CLIENT.chain[0])
+
+
+def test_tls12_declines(pki: Pki) -> None:
+    """A client that has no key any more says so by an empty one; a server that wants one says that it is required."""
+    client = pki.client_config(offered_certificate_types=("RawPublicKey",), policy=TLS12)
+    asks = {**TRUST_CLIENT, "client_auth": ClientAuth.request}
+    _, server = memory_pair(client, pki.server_config(**asks))
+    assert (server.info.client_certificate_type, server.info.peer_public_key) == (RAW, b"")
+    error = refused(client, pki.server_config(**TRUST_CLIENT))
+    assert (error.alert, error.reason) == (Alert.handshake_failure, "certificate_required")
+    _, server = memory_pair(
         pki.client_config(credential=CLIENT), pki.server_config(policy=TLS12, client_auth=ClientAuth.request, trust=pki.trust)
     )
-    assert (client.info.version, server.info.peer_chain) == ("TLSv1.2", ())
-    assert client.info.peer_chain == pki.server().chain
+    assert (server.info.version, server.info.peer_chain) == ("TLSv1.2", ())
 
-    lie = edit(ServerHello, lambda m: m.extensions.__setitem__(X.server_certificate_type, 2))
-    meeting = meet(
-        ClientConnection(pki.client_config(trusted_keys=(SERVER.chain[0],)), server_hostname="localhost"),
-        lying_server(pki.server_config(policy=TLS12), lie),
-    )
-    assert isinstance(meeting.client_error, PeerIncompatible)
-    assert (meeting.client_error.alert, meeting.client_error.reason, meeting.client_error.rule) == NO_COMMON_TYPE
-    lie = edit(Certificate12, lambda m: setattr(m, "certificate_list", SERVER.chain))
-    meeting = meet(
-        ClientConnection(pki.client_config(trusted_keys=(SERVER.chain[0],)), server_hostname="localhost"),
-        lying_server(pki.server_config(policy=TLS12), lie),
-    )
-    assert isinstance(meeting.client_error, CertificateError)
+
+@pytest.mark.parametrize("policy", [Policy.modern, TLS12])
+def test_a_server_that_knows_only_certificates(pki: Pki, policy: Policy) -> None:
+    """It ignores what it does not know (section 4.2), and shows one; we take none, whatever we would say of it."""
+    message = EncryptedExtensions if policy is Policy.modern else ServerHello
+    only = {"trusted_keys": SERVER.chain, "accepted_certificate_types": ("RawPublicKey",), "policy": Policy.intermediate}
+    for danger in (None, Danger.accept_any_certificate):
+        config = ClientConfig(**only, verify=danger)  # type: ignore[arg-type]
+        forget = edit(message, lambda hello: hello.extensions.pop(X.server_certificate_type, None))
+        server = lying_server(pki.server_config(credentials=(pki.server(),), policy=policy), forget)
+        with mock.patch.object(server13 if policy is Policy.modern else server12, "types_processed", return_value=(X509,)):
+            meeting = meet(ClientConnection(config, server_hostname="localhost"), server)
+        assert isinstance(meeting.client_error, CertificateError)
+        assert (meeting.client_error.alert, meeting.client_error.reason, meeting.client_error.rule) == NO_COMMON_TYPE
+
+
+@pytest.mark.parametrize("policy", [Policy.modern, TLS12])
+@pytest.mark.parametrize("kind", [X.server_certificate_type, X.client_certificate_type])
+def test_types_that_say_nothing(pki: Pki, policy: Policy, kind: X) -> None:
+    """Section 4.1: X.509 alone is what it means to say nothing, and must be said so."""
+    lie = with_extension(ClientHello, kind, b"\x01\x00", first=True)
+    auth = {"client_auth": ClientAuth.request, "trust": pki.trust}
+    meeting = meet(lying_client(pki.client_config(policy=policy), lie), ServerConnection(pki.server_config(**auth)))
+    error = meeting.server_error
+    assert (error.alert, error.reason, error.rule) == (ILLEGAL, "needless_certificate_types", "RFC 7250 4.1")
+
+
+@pytest.mark.parametrize("policy", [Policy.modern, TLS12])
+def test_a_client_that_has_other_types(pki: Pki, policy: Policy) -> None:
+    """Section 4.2: unsupported_certificate, where both know of types, though nothing had to be shown."""
+    lie = with_extension(ClientHello, X.client_certificate_type, b"\x01\x05", first=True)
+    config = pki.server_config(**{**TRUST_CLIENT, "client_auth": ClientAuth.request})
+    meeting = meet(lying_client(pki.client_config(policy=policy), lie), ServerConnection(config))
+    error = meeting.server_error
+    assert (error.alert, error.reason, error.rule) == NO_COMMON_TYPE
+
+
+def test_tls12_lies(pki: Pki) -> None:
+    """A chain where a key was agreed, and a key where a chain was; nothing at all; a key of the wrong kind for the suite."""
+    server_config, raw = pki.server_config(credentials=(SERVER,)), ClientConfig(**TRUST_SERVER, policy=TLS12)
+    rsa_key = Credential.raw(make_key("rsa2048")).chain[0]
+    as_chain = ClientConnection(pki.client_config(policy=TLS12), server_hostname="localhost")
+    for client, config, say, alert, reason in (
+        (raw, server_config, Certificate12(pki.server().chain), Alert.decode_error, "malformed"),
+        (raw, server_config, RawPublicKey12(b""), Alert.decode_error, "no_certificate"),
+        (replace(raw, trusted_keys=(rsa_key,)), server_config, RawPublicKey12(rsa_key), ILLEGAL, "wrong_certificate_type"),
+        (as_chain, pki.server_config(), RawPublicKey12(SERVER.chain[0]), Alert.decode_error, "decode_error"),
+    ):
+        if isinstance(client, ClientConfig):
+            client = ClientConnection(client, server_hostname="localhost")
+        kind = RawPublicKey12 if config is server_config else Certificate12
+        meeting = meet(client, lying_server(config, instead(kind, lambda _, say=say: [say])))
+        assert (meeting.client_error.alert, meeting.client_error.reason) == (alert, reason)
 
 
 # what people hand in --------------------------------------------------------------------------------------------------------

@@ -152,6 +152,8 @@ def a_session(**changes: Any) -> Session:
         "context": b"",
         "identity": b"",
         "chain": (),
+        "public_key": b"",
+        "certificate_type": 0,
         "ocsp_response": b"",
         "scts": (),
         "session_id": b"\x01" * 32,

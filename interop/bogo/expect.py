@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from interop.bogo.flags import Settings
-from interop.bogo.settings import scts_of
+from interop.bogo.settings import RAW, credentials_of, scts_of
 from minitls.certificates.credentials import load_chain
 from minitls.info import ConnectionInfo
 from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, SignatureScheme
@@ -28,6 +29,12 @@ def version_of(info: ConnectionInfo) -> int:
     return next(int(version) for version in ProtocolVersion if str(version) == info.version)
 
 
+def selected(settings: Settings, info: ConnectionInfo) -> int:
+    """Which of the flags' credentials was shown; -1 for none, and for the one that no flag begins."""
+    index = -1 if info.credential is None else credentials_of(settings).index(info.credential)
+    return index if index < len(settings.credentials) else -1
+
+
 def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
     """Every expectation that there is a flag for, against what was agreed."""
     server, tls13 = info.role == "server", info.version == "TLSv1.3"
@@ -42,11 +49,15 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         (settings.expect_curve_id, "group", code(NamedGroup, info.group)),
         (settings.expect_peer_signature_algorithm, "peer's signature scheme", code(SignatureScheme, peers_scheme)),
         (settings.expect_server_name, "server name", info.server_name),
+        (settings.expect_peer_certificate_type, "peer's certificate type", RAW if info.peer_public_key else 0),
+        (settings.expect_peer_rpk_sha256, "peer's raw public key", hashlib.sha256(info.peer_public_key).digest()),
         (settings.expect_ocsp_response, "OCSP response", info.ocsp_response),
         (scts_of(settings.expect_signed_cert_timestamps) or None, "SCTs", info.scts),
     ):
         if wanted is not None:
             same(what, found, wanted)
+    if settings.expect_selected_credential is not None:
+        same("selected credential", selected(settings, info), settings.expect_selected_credential)
     for flag, what, found in (
         (settings.expect_extended_master_secret, "extended master secret", tls13 or info.extended_master_secret),
         (settings.expect_hrr, "HelloRetryRequest", info.hello_retry),
@@ -61,7 +72,7 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
     if settings.psk:
         same("no certificate beside a PSK", info.peer_chain, ())
     elif not settings.expect_no_peer_cert and (not server or settings.require_any_client_certificate):
-        same("peer certificate", bool(info.peer_chain), True)
+        same("peer certificate", bool(info.peer_chain or info.peer_public_key), True)
     if settings.expect_advertised_alpn is not None:
         offered = info.client_hello.extensions.get(ExtensionType.application_layer_protocol_negotiation, ())
         same("ALPN offered", b"".join(bytes((len(name),)) + name for name in offered), settings.expect_advertised_alpn)
@@ -69,20 +80,16 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         with open(settings.expect_peer_cert_file, "rb") as file:
             same("peer's chain", info.peer_chain, tuple(der(each) for each in load_chain(file.read())))
     for unknown in [
-        "expect-selected-credential",
         "expect-ticket-age-skew",
         "expect-early-data-reason",
         "expect-peer-verify-pref",
         "expect-certificate-types",
         "expect-client-ca-list",
-        "expect-peer-certificate-type",
-        "expect-peer-rpk-sha256",
         "expect-msg-callback",
         "expect-ticket-renewal",
         "expect-accept-early-data",
         "expect-reject-early-data",
         "expect-no-offer-early-data",
-        "expect-verify-result",
     ]:
         if unknown in settings.said:
             raise NotImplementedError(unknown)

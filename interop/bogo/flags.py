@@ -32,6 +32,7 @@ IGNORED = {
     "handshake-never-done": "at the end of a case that fails before",
     "use-old-client-cert-callback": "one way of giving a certificate among others",
     "partial-write": "what is written is taken as a whole",
+    "expect-verify-result": "a handshake that is complete has come to a good verdict: there is no result beside it",
     "no-tls1": "we have none",
     "no-tls11": "we have none",
 }
@@ -50,7 +51,6 @@ SWITCHES = [
     "verify-peer",
     "verify-fail",
     "use-custom-verify-callback",
-    "expect-verify-result",
     "reverify-on-resume",
     "shim-writes-first",
     "shim-shuts-down",
@@ -85,10 +85,6 @@ SWITCHES = [
     "expect-reject-early-data",
     "expect-no-offer-early-data",
     "enable-ocsp-stapling",
-    "use-ocsp-callback",
-    "set-ocsp-in-callback",
-    "decline-ocsp-callback",
-    "fail-ocsp-callback",
     "enable-signed-cert-timestamps",
     "enable-grease",
     "permute-extensions",
@@ -111,6 +107,10 @@ SWITCHES = [
     "use-ticket-aead-callback",
     "renew-ticket",
     "skip-ticket",
+    "use-ocsp-callback",
+    "set-ocsp-in-callback",
+    "decline-ocsp-callback",
+    "fail-ocsp-callback",
     "must-match-issuer",
 ]
 

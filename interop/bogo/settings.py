@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import datetime
 from functools import cache
 from typing import Any
 
-from cryptography import x509
-
+from interop.bogo import answers
+from interop.bogo.answers import Everybody
 from interop.bogo.flags import Settings, Unimplemented
-from minitls import ClientAuth, ClientConfig, Credential, Danger, Policy, ServerConfig, Session
+from minitls import ClientAuth, ClientConfig, Credential, Policy, ServerConfig, Session
 from minitls.certificates.credentials import load_chain, load_key
-from minitls.certificates.facts import ValidPath
-from minitls.certificates.trust import TrustStore
-from minitls.certificates.verify import parse_chain
 from minitls.data import replace
-from minitls.errors import Alert, CertificateError, TLSError
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys
 from minitls.ssl.ciphers import parse as parse_ciphers
 from minitls.wire.extensions import EXTENSIONS
-from minitls.wire.hello import ClientHello
 from minitls.wire.numbers import CipherSuite, ExtensionType, HandshakeType
 
 TLS12, TLS13 = 0x0303, 0x0304
+RAW = 2
 
 # What the suite takes for granted: the defaults of the library that it comes from, in names of ours.
 SUITES_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
@@ -68,21 +62,6 @@ class Clock:
 
     def __call__(self) -> float:
         return time.time() + self.ahead
-
-
-class Everybody(TrustStore):
-    """Believes whoever has the key of a certificate that can be read, or nobody: what the suite's verify callbacks do."""
-
-    def __init__(self, *, refuse: bool) -> None:
-        super().__init__(tuple, "given")
-        self._refuse = refuse
-
-    def _verify(
-        self, chain: Sequence[bytes | x509.Certificate], name: str | None, at: datetime | None, *, client: bool
-    ) -> list[x509.Certificate]:
-        if self._refuse:
-            raise CertificateError(Alert.certificate_unknown, "the runner said so", reason="application_refuses")
-        return ValidPath(parse_chain(chain))
 
 
 class Shared:
@@ -178,56 +157,32 @@ def credential_of(settings: Settings) -> Credential | None:
     if settings.kind == "rpk":
         return Credential.raw(key)
     credential = Credential.from_cryptography(load_chain(_pem(settings.cert_file)), key)
-    return credential.stapled(ocsp_response=settings.ocsp_response or b"", scts=scts_of(settings.signed_cert_timestamps))
+    ocsp_response = b"" if settings.set_ocsp_in_callback else settings.ocsp_response or b""
+    return credential.stapled(ocsp_response=ocsp_response, scts=scts_of(settings.signed_cert_timestamps))
 
 
+@cache
 def credentials_of(settings: Settings) -> tuple[Credential, ...]:
     if any(each.kind in ("psk", "delegated") for each in settings.credentials):
         raise Unimplemented("credentials of this kind")
     return tuple(filter(None, map(credential_of, [*settings.credentials, settings])))
 
 
-def credentials_and_choice(settings: Settings) -> dict[str, Any]:
-    """A server's credentials, and what its application says to a hello, where it says something."""
-    credentials = credentials_of(settings)
-    if not settings.use_ocsp_callback:
-        by_name = settings.expect_server_name and not settings.no_server_name_ack
-        return {"credentials": credentials, "select_credential": (lambda hello: credentials[0]) if by_name else None}
-    stapled, bare = credentials[0], credentials[0].stapled(scts=credentials[0].scts)
-
-    def choose(hello: object) -> Credential | None:
-        if settings.fail_ocsp_callback:
-            raise TLSError(Alert.internal_error, "the runner said so", reason="application_refuses")
-        return bare if settings.decline_ocsp_callback else stapled
-
-    return {"credentials": bare if settings.set_ocsp_in_callback else stapled, "select_credential": choose}
-
-
-def refuse_staple(certificates: object) -> None:
-    raise CertificateError(Alert.bad_certificate_status_response, "the runner said so", reason="application_refuses")
-
-
 def common(settings: Settings, shared: Shared) -> dict[str, Any]:
+    accepted = settings.accepted_peer_cert_types or None
     return {
         "policy": policy_of(settings),
         "clock": shared.clock,
         "handshake_timeout": 10,
         "renegotiation_ends": not settings.renegotiate_ignore,
+        "trust": Everybody(settings),
+        "reverify": settings.reverify_on_resume,
+        "accepted_certificate_types": accepted,
+        "trusted_keys": (lambda key: not settings.verify_fail) if accepted and RAW in accepted else (),
     }
 
 
 def client_config(settings: Settings, shared: Shared, store: OneSession) -> ClientConfig:
-    checks = settings.verify_peer or settings.verify_fail or settings.use_custom_verify_callback
-    if settings.fail_ocsp_callback:
-        trust: dict[str, Any] = {"verify": refuse_staple, "trust": Everybody(refuse=False)}
-    elif checks:
-        trust = {"verify": Danger.accept_any_name, "trust": Everybody(refuse=settings.verify_fail)}
-    else:
-        trust = {"verify": Danger.accept_any_certificate}
-    credentials = credentials_of(settings)
-    if len(credentials) > 1:
-        raise Unimplemented("several credentials of a client")
-
     def psk(hint: bytes | None) -> tuple[bytes, bytes]:
         if hint and hint != settings.psk_identity:
             raise ValueError(f"the server's hint is {hint!r}")
@@ -235,9 +190,11 @@ def client_config(settings: Settings, shared: Shared, store: OneSession) -> Clie
 
     return ClientConfig(
         **common(settings, shared),
-        **trust,
+        verify=answers.verify(settings),
         alpn=names(settings.advertise_alpn),
-        credential=credentials[0] if credentials else None,
+        credentials=credentials_of(settings),
+        may_decline=False,
+        offered_certificate_types=settings.available_client_cert_types or None,
         psk=psk if settings.psk else None,
         session_store=store,
         session_tickets=not settings.no_ticket,
@@ -246,10 +203,6 @@ def client_config(settings: Settings, shared: Shared, store: OneSession) -> Clie
         fallback_scsv=settings.fallback_scsv,
         request_staples=settings.enable_ocsp_stapling or settings.enable_signed_cert_timestamps,
     )
-
-
-def refuse(hello: ClientHello) -> None:
-    raise TLSError(Alert.internal_error, "the runner said so", reason="connection_rejected")
 
 
 def server_config(settings: Settings, shared: Shared) -> ServerConfig:
@@ -261,14 +214,14 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
         alpn: tuple[str, ...] = ("no such protocol",)
     else:
         alpn = (settings.select_alpn.decode("latin-1"),) if settings.select_alpn else ()
+    credentials = credentials_of(settings)
     config = ServerConfig(
         **common(settings, shared),
-        **credentials_and_choice(settings),
-        select_config=refuse if settings.fail_ddos_callback else None,
+        credentials=credentials,
+        select_credential=answers.select_credential(settings, credentials),
         psk=(lambda identity: settings.psk if identity == settings.psk_identity else None) if settings.psk else None,
         psk_identity_hint=settings.psk_identity,
         client_auth=asks,
-        trust=Everybody(refuse=settings.verify_fail),
         alpn=alpn,
         tickets=None if settings.no_ticket else shared.tickets,
         session_cache=shared.cache,
@@ -277,4 +230,6 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
     )
     if settings.select_empty_alpn:  # in the middle of the handshake
         return replace(config, select_config=lambda hello: replace(config, alpn=("",)))
+    if (select := answers.select_config(settings, config)) is not None:
+        return replace(config, credentials=(), select_config=select)
     return config

@@ -53,7 +53,7 @@ def connect(settings: Settings, retried: Settings, shared: Shared, session: Sess
     else:
         if resumed and session is None:
             raise expect.Unexpected("there is no session to offer")
-        engine = ClientConnection(client_config(settings, shared, store), server_hostname=settings.host_name or "127.0.0.1")
+        engine = ClientConnection(client_config(settings, shared, store), server_hostname=settings.host_name)
     family = socket.AF_INET6 if settings.ipv6 else socket.AF_INET
     with socket.socket(family) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

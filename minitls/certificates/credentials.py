@@ -219,7 +219,7 @@ class Credential:
 
     @staticmethod
     def raw(key: PrivateKeyTypes | bytes | Any, password: bytes | str | None = None, *, signer: Signer | None = None) -> Credential:
-        """A key without a certificate (RFC 7250), for TLS 1.3 and for peers that ask for it and know it.  Raises Misuse.
+        """A key without a certificate (RFC 7250), for peers that ask for it and know it.  Raises Misuse.
 
         ``key``: a private key, an object or bytes in PEM or DER.  With ``signer``, which signs as it does for a chain: the public
         key, an object or bytes.

@@ -53,8 +53,13 @@ class Fault(Exception):
         )
 
 
-def malformed(error: BaseException, what: str = "the certificate") -> Fault:
-    return Fault("malformed", Alert.bad_certificate, 1, f"{what} cannot be read: {printable(str(error))}", "RFC 5280 4.1")
+def malformed(error: BaseException, what: str = "the certificate", alert: Alert = Alert.bad_certificate) -> Fault:
+    return Fault("malformed", alert, 1, f"{what} cannot be read: {printable(str(error))}", "RFC 5280 4.1")
+
+
+def undecodable(error: BaseException, what: str = "the certificate") -> Fault:
+    """For bytes that are no certificate, or no key, at all: that is not the form of the message that they came in."""
+    return malformed(error, what, Alert.decode_error)
 
 
 def read_der(der: bytes) -> x509.Certificate:

@@ -10,13 +10,11 @@ import hmac
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
 from minitls.certificates.credentials import Credential, Signer, load_private_key
 from minitls.certificates.faults import Fault
-from minitls.certificates.spki import SubjectKey, as_spki, read_spki
-from minitls.crypto.signatures import SCHEMES
-from minitls.errors import Alert, Misuse
+from minitls.certificates.spki import SubjectKey, as_spki, is_pss, key_schemes12, read_spki
+from minitls.crypto.signatures import SCHEMES, SCHEMES_12
+from minitls.errors import Alert, CertificateError, Misuse
 from minitls.wire.numbers import CertificateType, SignatureScheme
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ UNTRUSTED = 95  # OpenSSL's X509_V_ERR_RPK_UNTRUSTED
 
 
 class RawKey(Credential):
-    """A credential that is a key alone, for TLS 1.3; made by :meth:`Credential.raw`.
+    """A credential that is a key alone; made by :meth:`Credential.raw`.
 
     ``chain``: the DER SubjectPublicKeyInfo, and nothing else.  It has no names, no leaf, and no staples.
     """
@@ -42,8 +40,8 @@ class RawKey(Credential):
         self.chain = (spki,)
         self.names = ()
         self.schemes = subject.schemes
-        self.schemes12 = ()
-        self.is_rsa = isinstance(subject.key, RSAPublicKey)
+        self.schemes12 = key_schemes12(subject.key, is_pss(spki))
+        self.is_rsa = subject.is_rsa
         self.ocsp_response, self.scts = b"", ()
         self.delegation, self.delegations = None, ()
         self.curve, self.must_match_issuer = None, False  # TLS 1.2 looks at curves, and has no raw keys
@@ -69,7 +67,7 @@ def raw_key(key: PrivateKeyTypes | bytes | Any, password: bytes | str | None, si
         raise Misuse("a raw public key needs its private key, or a signer=", reason="bad_key")
 
     def sign(scheme: SignatureScheme, data: bytes) -> bytes:
-        return SCHEMES[scheme].sign(private, data)
+        return (SCHEMES_12.get(scheme) or SCHEMES[scheme]).sign(private, data)  # any curve with any hash, in TLS 1.2
 
     return RawKey(as_spki(private.public_key()), signer=sign)
 
@@ -79,17 +77,21 @@ def fingerprint(spki: bytes) -> str:
     return f"sha256:{hashlib.sha256(spki).hexdigest()}"
 
 
-def verify_raw_key(spki: bytes, trusted: Sequence[Any]) -> SubjectKey:
-    """The key, if it is one of those that are believed (RFC 7250 section 6) and worth it.  Raises CertificateError.
-
-    ``trusted``: DER, as a configuration has them.
-    """
+def read_raw_key(spki: bytes) -> SubjectKey:
+    """A peer's key, if it is worth to be believed.  Raises CertificateError."""
     try:
-        subject = read_spki(spki, "the peer has")
-        if not sum(hmac.compare_digest(spki, each) for each in trusted):
-            text = f"the peer's raw public key, {fingerprint(spki)}, is none that we trust"
-            remedy = "if this key is the peer's, which somebody has to know, put it into trusted_keys"
-            raise Fault("untrusted_key", Alert.bad_certificate, UNTRUSTED, text, "RFC 7250 6", remedy)
+        return read_spki(spki, "the peer has")
     except Fault as fault:
         raise fault.error(()) from None
-    return subject
+
+
+def is_among(spki: bytes, trusted: Sequence[Any]) -> bool:
+    """Whether a key is one of these, which are DER, as a configuration has them."""
+    return sum(hmac.compare_digest(spki, each) for each in trusted) > 0
+
+
+def untrusted(spki: bytes) -> CertificateError:
+    """For a key that nobody believes (RFC 7250 section 6)."""
+    text = f"the peer's raw public key, {fingerprint(spki)}, is none that we trust"
+    remedy = "if this key is the peer's, which somebody has to know, put it into trusted_keys"
+    return Fault("untrusted_key", Alert.bad_certificate, UNTRUSTED, text, "RFC 7250 6", remedy).error(())

@@ -7,12 +7,13 @@ import re
 from typing import Any, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from minitls.certificates.faults import PARSE_ERRORS, malformed, quietly
+from minitls.certificates.faults import PARSE_ERRORS, quietly, undecodable
 from minitls.certificates.keys import check_public_key, unsupported
-from minitls.crypto.signatures import SCHEMES, schemes_for
+from minitls.crypto.signatures import SCHEMES, SCHEMES_12, schemes_for
 from minitls.data import dataclass
 from minitls.errors import Misuse
 from minitls.wire.numbers import SignatureScheme
@@ -33,6 +34,10 @@ class SubjectKey:
     key: Any
     schemes: tuple[SignatureScheme, ...]
 
+    @property
+    def is_rsa(self) -> bool:
+        return isinstance(self.key, RSAPublicKey)
+
 
 def read_spki(der: bytes, who_has: str) -> SubjectKey:
     """A key from its DER, if it is one that we would believe in a certificate.  Raises Fault.
@@ -45,7 +50,7 @@ def read_spki(der: bytes, who_has: str) -> SubjectKey:
     except UnsupportedAlgorithm:
         raise unsupported(who_has, "a key of a kind unknown here") from None
     except PARSE_ERRORS as error:
-        raise malformed(error, "the public key") from None
+        raise undecodable(error, "the public key") from None
     check_public_key(key, lambda: who_has)
     return SubjectKey(der, key, key_schemes(key, is_pss(der)))
 
@@ -55,6 +60,15 @@ def key_schemes(key: Any, pss: bool) -> tuple[SignatureScheme, ...]:
     if not pss:
         return schemes_for(key)
     return tuple(scheme.code for scheme in SCHEMES.values() if scheme.name.startswith("rsa_pss_pss") and scheme.fits(key))
+
+
+def key_schemes12(key: Any, pss: bool) -> tuple[SignatureScheme, ...]:
+    """The same for a handshake of TLS 1.2 (RFC 5246 section 7.4.1.4.1)."""
+    return tuple(
+        scheme.code
+        for scheme in SCHEMES_12.values()
+        if scheme.fits(key) and (scheme.name.startswith("rsa_pss_pss") == pss or not scheme.name.startswith("rsa"))
+    )
 
 
 def is_pss(der: bytes) -> bool:

@@ -16,12 +16,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier, PublicK
 
 from minitls.certificates.constraints import check_readable
 from minitls.certificates.facts import Facts, facts_in, facts_of, read_facts
-from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, printable
+from minitls.certificates.faults import PARSE_ERRORS, Fault, malformed, printable, undecodable
 from minitls.certificates.keys import check_key
 from minitls.certificates.names import is_address, matches
 from minitls.certificates.path import MAX_DEPTH, Anchors, PathBuilder, allows
-from minitls.certificates.spki import key_schemes
-from minitls.crypto.signatures import SCHEMES_12
+from minitls.certificates.spki import key_schemes, key_schemes12
 from minitls.errors import Alert
 from minitls.wire.numbers import SignatureScheme
 
@@ -46,7 +45,7 @@ def parse_chain(chain: Sequence[bytes | x509.Certificate]) -> list[Facts]:
     except Fault as fault:
         raise fault.error(as_der(chain)) from None
     except PARSE_ERRORS as error:
-        raise malformed(error).error(as_der(chain)) from None
+        raise undecodable(error).error(as_der(chain)) from None
 
 
 def as_der(chain: Sequence[bytes | x509.Certificate]) -> list[bytes]:
@@ -71,19 +70,28 @@ def leaf_schemes(leaf: x509.Certificate) -> tuple[SignatureScheme, ...]:
 
 def leaf_schemes12(leaf: x509.Certificate) -> tuple[SignatureScheme, ...]:
     """The same for TLS 1.2's ServerKeyExchange and CertificateVerify (RFC 5246 section 7.4.1.4.1)."""
-    key, pss = leaf_public_key(leaf), leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
-    return tuple(
-        scheme.code
-        for scheme in SCHEMES_12.values()
-        if scheme.fits(key) and (scheme.name.startswith("rsa_pss_pss") == pss or not scheme.name.startswith("rsa"))
-    )
+    return key_schemes12(leaf_public_key(leaf), leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS)
 
 
-def key_facts(chain: Sequence[bytes]) -> tuple[Any, tuple[SignatureScheme, ...], bool, bool]:
-    """Of a leaf: its key, what that can sign with in TLS 1.3, whether it is RSA's and may encipher.  Raises CertificateError."""
+def key_facts(chain: Sequence[bytes]) -> tuple[Any, tuple[SignatureScheme, ...], bool, bool, bool]:
+    """Of a leaf: its key, what that can sign with in TLS 1.3, whether it is RSA's, may encipher and may sign.
+
+    Raises CertificateError.
+    """
     leaf = parse_leaf(chain)
     key = leaf_public_key(leaf)
-    return key, leaf_schemes(leaf), isinstance(key, rsa.RSAPublicKey), may_encipher(leaf)
+    try:
+        return key, leaf_schemes(leaf), isinstance(key, rsa.RSAPublicKey), may_encipher(leaf), may_sign(leaf)
+    except PARSE_ERRORS as error:
+        raise malformed(error).error(chain) from None
+
+
+def key_usage(leaf: x509.Certificate) -> x509.KeyUsage | None:
+    """What the key is for (RFC 5280 section 4.2.1.3); None where the certificate does not say.  Raises PARSE_ERRORS."""
+    try:
+        return leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def may_encipher(leaf: x509.Certificate) -> bool:
@@ -93,10 +101,14 @@ def may_encipher(leaf: x509.Certificate) -> bool:
     """
     if leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
         return False
-    try:
-        return leaf.extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment
-    except x509.ExtensionNotFound:
-        return True
+    usage = key_usage(leaf)
+    return usage is None or usage.key_encipherment
+
+
+def may_sign(leaf: x509.Certificate) -> bool:
+    """Whether a handshake may be signed with this leaf's key (RFC 8446 section 4.4.2.2): digitalSignature, likewise."""
+    usage = key_usage(leaf)
+    return usage is None or usage.digital_signature
 
 
 _SIGNED_WITH: Mapping[ObjectIdentifier, tuple[SignatureScheme, ...]] = {

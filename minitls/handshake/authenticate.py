@@ -58,6 +58,7 @@ class PeerKey:
     schemes: tuple[SignatureScheme, ...]
     is_rsa: bool = False
     may_encipher: bool = False
+    may_sign: bool = True
     delegated: bool = False
 
 
@@ -78,7 +79,7 @@ def verify_chain(
                 reason="unsolicited_extension",
             )
     if raw_keys.is_raw(hs):
-        subject = yield from raw_keys.verify_key(hs, config, certificate)
+        subject = yield from raw_keys.verify_entry(hs, config, certificate)
         return PeerKey(subject.key, subject.schemes)
     beside = certificate.certificate_list[0].extensions
     if (status := beside.get(X.status_request)) is not None:
@@ -114,6 +115,7 @@ def delegated_key(
 def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: tuple[bytes, ...]) -> Flow[PeerKey]:
     """The same for a chain without extensions, as TLS 1.2 has them."""
     hs.info.peer_chain = chain
+    raw_keys.check_certificates_wanted(config, chain)
     facts = leaf_facts(*chain[:1])
     if config.verify is not Danger.accept_any_certificate:
         hs.info.verified_chain = yield from verified_path(config, chain, hs.info.server_name)
@@ -122,9 +124,9 @@ def verify_der_chain(hs: Handshake, config: ClientConfig | ServerConfig, chain: 
 
 
 @lru_cache(256)
-def leaf_facts(*leaf: bytes) -> tuple[Any, tuple[SignatureScheme, ...], bool, bool]:
-    """What a leaf's DER says of its key, once for all who meet it: the key, what it can sign with, whether it is RSA's and may
-    encipher.  Raises CertificateError, also for no leaf at all.
+def leaf_facts(*leaf: bytes) -> tuple[Any, tuple[SignatureScheme, ...], bool, bool, bool]:
+    """What a leaf's DER says of its key, once for all who meet it: the key, what it can sign with, whether it is RSA's, may
+    encipher and may sign.  Raises CertificateError, also for no leaf at all.
     """
     from minitls.certificates.verify import key_facts
 
@@ -145,7 +147,6 @@ def verified_path(
     from minitls.certificates.trust import TrustStore
     from minitls.certificates.verify import accepted
 
-    raw_keys.check_certificates_wanted(config, chain)
     store, at = config.trust or TrustStore.system(), datetime.fromtimestamp(config.clock(), UTC)
     name = name_to_verify(config, server_name)
     ask = compute if store.unread or len(chain) > USUAL_CHAIN or sum(map(len, chain)) > USUAL_SIZE else resolve
@@ -176,23 +177,28 @@ def ask_application(
         yield from resolve(config.verify, PeerCertificates(chain, path, name, beside=beside))
 
 
-def check_staples(hs: Handshake, config: ClientConfig) -> None:
-    """What came beside the server's certificate, or did not (RFC 6066 section 8, RFC 6962, RFC 7633).  Raises CertificateError."""
-    info = hs.info
-    if info.verified_chain and (config.request_staples or config.logs is not None):
-        from datetime import UTC, datetime
+def judged(
+    config: ClientConfig | ServerConfig, path: tuple[bytes, ...], ocsp_response: bytes, scts: tuple[bytes, ...]
+) -> Beside | None:
+    """What came beside a server's certificate, or did not (RFC 6066 section 8, RFC 6962, RFC 7633).  Raises CertificateError.
 
-        from minitls.certificates.beside import check_beside
+    None where nobody asked for it, and where nobody verified the certificate.
+    """
+    if not isinstance(config, ClientConfig) or not path or not (config.request_staples or config.logs is not None):
+        return None
+    from datetime import UTC, datetime
 
-        at, response = datetime.fromtimestamp(config.clock(), UTC), info.ocsp_response if config.request_staples else None
-        info.beside = check_beside(info.verified_chain, at, ocsp_response=response, scts=info.scts, logs=config.logs)
+    from minitls.certificates.beside import check_beside
+
+    at, response = datetime.fromtimestamp(config.clock(), UTC), ocsp_response if config.request_staples else None
+    return check_beside(path, at, ocsp_response=response, scts=scts, logs=config.logs)
 
 
 def conclude(hs: Handshake, config: ClientConfig | ServerConfig) -> Flow[None]:
     """The path is good: what came beside it, and then what the application says of it all.  Raises CertificateError."""
-    if isinstance(config, ClientConfig):
-        check_staples(hs, config)
-    yield from ask_application(config, hs.info.peer_chain, hs.info.verified_chain, hs.info.server_name, hs.info.beside)
+    info = hs.info
+    info.beside = judged(config, info.verified_chain, info.ocsp_response, info.scts)
+    yield from ask_application(config, info.peer_chain, info.verified_chain, info.server_name, info.beside)
 
 
 def receive_proof(hs: Handshake, context: bytes, key: PeerKey, offered: Sequence[int]) -> Flow[SignatureScheme]:
@@ -200,6 +206,7 @@ def receive_proof(hs: Handshake, context: bytes, key: PeerKey, offered: Sequence
     lie.
     """
     message = yield from expect(CertificateVerify)
+    check_may_sign(key)
     code = message.algorithm
     offered = key.schemes if key.delegated else offered  # RFC 9345 section 4.1.3: the one that its credential says
     scheme = SCHEMES.get(code)
@@ -221,6 +228,20 @@ def receive_proof(hs: Handshake, context: bytes, key: PeerKey, offered: Sequence
             reason="bad_signature",
         ) from None
     return scheme.code
+
+
+def check_may_sign(key: PeerKey) -> None:
+    """Section 4.4.2.2, RFC 5246 section 7.4.2: a certificate that says what its key is for says that it may sign.
+
+    Whoever takes it, and whether or not anybody verifies it.
+    """
+    if not key.may_sign:
+        raise PeerMisbehaved(
+            Alert.illegal_parameter,
+            "the peer's certificate says that its key may not sign",
+            rule="RFC 8446 4.4.2.2",
+            reason="key_usage_bit_incorrect",
+        )
 
 
 def receive_certificate(config: ClientConfig | ServerConfig, message: Message) -> Certificate:

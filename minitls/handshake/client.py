@@ -134,6 +134,7 @@ def make_offer(
     offer_limits(config, extensions)
     if config.send_certificate_authorities and config.trust is not None:
         extensions[X.certificate_authorities] = config.trust.subjects
+    offer_types(config, extensions)
     if tls13:
         extensions[X.supported_versions] = (*greased[2:3], *codes.versions)
         meaningless = [KeyShareEntry(code, b"\0") for code in greased[1:2]]
@@ -144,7 +145,6 @@ def make_offer(
             extensions[X.compress_certificate] = compression
         if schemes_delegated := delegation.asked_for(config):
             extensions[X.delegated_credential] = schemes_delegated
-        offer_types(config, extensions)
         if config.tickets_wanted is not None:
             extensions[X.ticket_request] = TicketRequest(*config.tickets_wanted)
         if config.post_handshake_auth:

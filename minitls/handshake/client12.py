@@ -8,12 +8,12 @@ from minitls.config import ClientConfig
 from minitls.crypto.groups import CURVES, curve_of
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, DecodeError, PeerIncompatible, PeerMisbehaved
-from minitls.handshake.authenticate import PeerKey, choose_own, conclude, verify_der_chain
+from minitls.handshake.authenticate import PeerKey, choose_own, conclude
 from minitls.handshake.client13 import IN_SERVER_HELLO, check_alpn, misplaced, unsolicited
 from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, plain_psk
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import agreed_limits
-from minitls.handshake.raw_keys import take_answer
+from minitls.handshake.raw_keys import is_raw, take_answer
 from minitls.handshake.resume import Remembered, identity_of, recall
 from minitls.handshake.resume12 import check_resumed, make_session, master_of, recall_psk, remember, shared_key
 from minitls.handshake.tls12 import (
@@ -21,9 +21,11 @@ from minitls.handshake.tls12 import (
     Keys,
     check_signature,
     master_secret,
+    receive_certificate,
     receive_finished,
     resumed_master,
     send_finished,
+    show,
 )
 from minitls.wire.codec import parse
 from minitls.wire.extensions import UNCOMPRESSED
@@ -63,12 +65,11 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
 
     key = None
     if suite.authentication != "PSK":
-        certificate = yield from expect(Certificate12)
-        key = yield from server_key(hs, config, suite, certificate)
+        key = yield from server_key(hs, config, suite)
     exchange = make_exchange(config, suite, hello, key)
     request = yield from receive_server_keys(hs, hellos, exchange, key, hello, X.status_request in server_hello.extensions)
     hs.info.scts = server_hello.extensions.get(X.signed_certificate_timestamp, ())
-    if key is not None:
+    if key is not None and not is_raw(hs):
         yield from conclude(hs, config)
 
     if isinstance(exchange, Psk):
@@ -146,7 +147,7 @@ def check_server_hello(hs: Handshake, config: ClientConfig, hello: ClientHello, 
         )
     hs.info.server_name_used = X.server_name in extensions
     check_alpn(hs, config, extensions)
-    take_answer(hs, hello, extensions, tls13=False)
+    take_answer(hs, hello, extensions)
     hs.limit_fragments(*agreed_limits(hello.extensions, extensions, tls13=False))
     extended = X.extended_master_secret in extensions
     hs.info.secure_renegotiation = X.renegotiation_info in extensions
@@ -189,13 +190,13 @@ def check_server_hello(hs: Handshake, config: ClientConfig, hello: ClientHello, 
     )
 
 
-def server_key(hs: Handshake, config: ClientConfig, suite: Suite12, certificate: Certificate12) -> Flow[PeerKey]:
-    """RFC 5246 section 7.4.2: the server's chain, whose key must be of the suite's kind."""
-    if not certificate.chain:
+def server_key(hs: Handshake, config: ClientConfig, suite: Suite12) -> Flow[PeerKey]:
+    """RFC 5246 section 7.4.2, RFC 7250: the server's chain, or its raw key, which must be of the suite's kind."""
+    key = yield from receive_certificate(hs, config)
+    if key is None:
         raise PeerMisbehaved(
             Alert.decode_error, "the server's Certificate is empty", rule="RFC 5246 7.4.2", reason="no_certificate"
         )
-    key = yield from verify_der_chain(hs, config, certificate.chain)
     if key.is_rsa != (suite.authentication == "RSA"):
         raise PeerMisbehaved(
             Alert.illegal_parameter,
@@ -296,10 +297,9 @@ def send_certificate(
     schemes, authorities = request.supported_signature_algorithms, request.certificate_authorities
     chosen = choose_own(hs, config, ours, schemes, authorities, tls12=True)
     if chosen is None:
-        hs.send(Certificate12(()))
+        hs.send(Certificate12(()))  # whose bytes say "no raw public key", too
         return None
-    hs.send(Certificate12(chosen[0].chain))
-    hs.info.local_chain = chosen[0].chain
+    show(hs, chosen[0])
     return chosen
 
 

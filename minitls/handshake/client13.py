@@ -248,7 +248,7 @@ def check_encrypted_extensions(hs: Handshake, config: ClientConfig, hello: Clien
             raise unsolicited("EncryptedExtensions", kind)
     hs.info.server_name_used = X.server_name in message.extensions
     check_alpn(hs, config, message.extensions)
-    take_answer(hs, hello, message.extensions, tls13=True)
+    take_answer(hs, hello, message.extensions)
     hs.limit_fragments(*agreed_limits(hello.extensions, message.extensions, tls13=True))
 
 

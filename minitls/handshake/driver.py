@@ -24,7 +24,7 @@ from minitls.record.protection12 import Opening12, Sealing12
 from minitls.wire.framing import Framing
 from minitls.wire.hello import ClientHello, HelloRetryRequest, Message
 from minitls.wire.messages import MESSAGES, message_type, read_message, write_message
-from minitls.wire.messages12 import MESSAGES_12, ChangeCipherSpec, HelloRequest, ServerHelloDone
+from minitls.wire.messages12 import MESSAGES_12, MESSAGES_12_RAW, ChangeCipherSpec, HelloRequest, ServerHelloDone
 from minitls.wire.numbers import ContentType
 
 EARLY_DATA_TO_SKIP = 64 * 1024
@@ -258,6 +258,9 @@ class Driver:
         self._records.tls12 = True
         self.transcript.keep()
         self.transcript.use(hash_name)
+
+    def expect_raw_key(self) -> None:
+        self._messages = MESSAGES_12_RAW
 
     def change_write_cipher(self, sealing: Sealing12) -> None:
         self.send_change_cipher_spec()

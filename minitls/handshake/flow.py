@@ -99,6 +99,9 @@ class Handshake(Protocol):
     def speak_tls12(self, hash_name: str) -> None:
         """What comes now are TLS 1.2's messages and records; the transcript is kept, and hashed by this."""
 
+    def expect_raw_key(self) -> None:
+        """TLS 1.2: the peer's Certificate will hold a raw public key (RFC 7250)."""
+
     def change_write_cipher(self, sealing: Sealing12) -> None:
         """TLS 1.2: send ChangeCipherSpec, and seal with this from now on."""
 

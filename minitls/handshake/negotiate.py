@@ -117,6 +117,19 @@ def choose_signature_scheme(schemes: Sequence[SignatureScheme], offered: Sequenc
     return next((scheme for scheme in schemes if scheme in offered and scheme in ours), None)
 
 
+def of_types(credentials: Sequence[Credential], types: Sequence[int]) -> Sequence[Credential]:
+    """The credentials that the peer can process.  Raises unsupported_certificate where that is none of ours."""
+    fitting = [credential for credential in credentials if credential.certificate_type in types]
+    if credentials and not fitting:
+        raise PeerIncompatible(
+            Alert.unsupported_certificate,
+            f"no common type of certificates: the peer accepts {_names(CertificateType, types)}",
+            rule="RFC 7250 4.2",
+            reason="unsupported_certificate_type",
+        )
+    return fitting
+
+
 def is_for(credential: Credential, authorities: Sequence[bytes]) -> bool:
     """Whether a peer that names these may see it (RFC 8446 section 4.2.4)."""
     return not credential.must_match_issuer or credential.issued_by(authorities)
@@ -144,21 +157,13 @@ def choose_credential(
 ) -> tuple[Credential, SignatureScheme, str]:
     """A credential and the scheme to prove it with (RFC 8446 section 4.4.2.2).  Raises handshake_failure, unsupported_certificate.
 
-    ``types``: what the peer can process, best first (RFC 7250 section 4.2): it gets the first that we have with a fitting key.
-    Among those whose key the peer can verify: one for its name, else any; among these, one whose whole chain it can verify (by its
-    signature_algorithms_cert, ``in_certificates``), else any; then one issued by who it trusts, else any; then our order.
+    ``types``: what the peer can process (RFC 7250 section 4.2).  Of those whose key it can verify, the first decides of what type.
+    Among these: one for its name, else any; among these, one whose whole chain it can verify (by its signature_algorithms_cert,
+    ``in_certificates``), else any; then one issued by who it trusts, else any; then our order.
     """
-    fitting = [credential for credential in credentials if credential.certificate_type in types]
-    if credentials and not fitting:
-        raise PeerIncompatible(
-            Alert.unsupported_certificate,
-            f"no common type of certificates: the client accepts {_names(CertificateType, types)}",
-            rule="RFC 7250 4.2",
-            reason="unsupported_certificate_type",
-        )
     usable = [
         (credential, scheme)
-        for credential in fitting
+        for credential in of_types(credentials, types)
         if (scheme := choose_signature_scheme(credential.schemes12 if tls12 else credential.schemes, offered, policy)) is not None
     ]
     if not usable:
@@ -171,8 +176,7 @@ def choose_credential(
     usable = [pair for pair in usable if is_for(pair[0], authorities)]
     if not usable:
         raise no_matching_issuer()
-    first = min(types.index(credential.certificate_type) for credential, _ in usable)
-    usable = [pair for pair in usable if pair[0].certificate_type == types[first]]
+    usable = [pair for pair in usable if pair[0].certificate_type == usable[0][0].certificate_type]
     why = "the default"
     named = [pair for pair in usable if server_name and pair[0].matches(server_name)]
     if named:
@@ -207,12 +211,15 @@ def choose_suite12(
     policy: Policy,
     *,
     psk: bool,
+    types: Sequence[int] = X509_ALONE,
 ) -> Choice:
     """TLS 1.2's suite, with all it takes: a certificate and a group that fit (RFC 5246 section 7.4.1.3).  Raises handshake_failure.
 
     ``groups``: the client's supported_groups, None if it sent none (RFC 8422 section 4, RFC 7919 section 4); ``psk``: whether we
-    have keys to share.
+    have keys to share; ``types``: of certificates that it can process.
     """
+    if not psk:
+        credentials = of_types(credentials, types)
     ours = [int(code) for code in policy.groups]
     curves = [code for code in common_of(ours, ours if groups is None else groups, policy.equal_groups) if code in CURVES]
     fields = [code for code in ours if isinstance(GROUPS[code], FiniteField)]
@@ -228,7 +235,7 @@ def choose_suite12(
     eligible = [credential for credential in on_curve if is_for(credential, authorities)]
     if on_curve and not eligible and not psk:
         raise no_matching_issuer()
-    named = [credential for credential in eligible if credential.matches(server_name)]
+    named = [each for each in eligible if each.matches(server_name) or each.certificate_type is CertificateType.RawPublicKey]
     for pool in (named, eligible):  # a suite that fits a certificate for the name, before one that fits another
         for code in common_of(policy.cipher_suites, offered, policy.equal_suites):
             suite = SUITES_12.get(code)
@@ -246,7 +253,9 @@ def choose_suite12(
             fitting = [c for c in pool if c.is_rsa == (suite.authentication == "RSA") and (c.can_decrypt or not encrypted)]
             accepted = tuple(SCHEMES) if encrypted else schemes
             try:
-                credential, scheme, _ = choose_credential(fitting, server_name, accepted, authorities, policy, tls12=True)
+                credential, scheme, _ = choose_credential(
+                    fitting, server_name, accepted, authorities, policy, types=types, tls12=True
+                )
             except PeerIncompatible:
                 continue
             return Choice(suite, credential, scheme, group)
@@ -297,7 +306,8 @@ def negotiate(client: ClientConfig, server: ServerConfig, server_name: str | Non
     accepted = offered_schemes(ours)
     if version != ProtocolVersion.TLSv1_3:
         psk = server.psk is not None and client.psk is not None
-        choice = choose_suite12(suites, groups, server.credentials, server_name, accepted, (), theirs, psk=psk)
+        types = accepted_types(client)
+        choice = choose_suite12(suites, groups, server.credentials, server_name, accepted, (), theirs, psk=psk, types=types)
         protocol = choose_alpn(client.alpn or None, server.alpn)
         why = f"{choice.suite.name}: first of the server's that the client offers and a certificate and group fit"
         group12 = None if choice.group is None else GROUPS[choice.group].name

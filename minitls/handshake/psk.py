@@ -17,6 +17,7 @@ from minitls.crypto.suites import SUITES, Suite
 from minitls.data import dataclass
 from minitls.errors import Alert, Misuse, PeerMisbehaved
 from minitls.handshake.flow import Flow, Handshake, resolve
+from minitls.handshake.raw_keys import types_processed
 from minitls.handshake.resume import Remembered, context_of, is_bound_to, open_ticket, recall, remembered
 from minitls.policy import Policy
 from minitls.wire.codec import Extensions
@@ -152,7 +153,7 @@ def choose_psk(hs: Handshake, config: ServerConfig, hello: ClientHello, protocol
     if offered is None or choose_mode(hello, config.policy) is None:
         return None
     for index, identity in enumerate(offered.identities[:MAX_IDENTITIES]):
-        psk = yield from session_psk(hs, config, identity.identity, protocol, index)
+        psk = yield from session_psk(hs, config, hello, identity.identity, protocol, index)
         if psk is None and config.psk is not None and config.client_auth is not ClientAuth.require:  # who has a key shows none
             psk = yield from external_psk(config, identity.identity, index)
         if psk is not None and psk.hash_name in hashes:
@@ -169,7 +170,9 @@ def choose_mode(hello: ClientHello, policy: Policy) -> PskKeyExchangeMode | None
     return PskKeyExchangeMode.psk_ke if PskKeyExchangeMode.psk_ke in common else None
 
 
-def session_psk(hs: Handshake, config: ServerConfig, identity: bytes, protocol: str | None, index: int) -> Flow[Psk | None]:
+def session_psk(
+    hs: Handshake, config: ServerConfig, hello: ClientHello, identity: bytes, protocol: str | None, index: int
+) -> Flow[Psk | None]:
     """The key of a ticket of ours."""
     session = yield from open_ticket(config, identity)
     if (
@@ -179,8 +182,9 @@ def session_psk(hs: Handshake, config: ServerConfig, identity: bytes, protocol: 
         or not is_bound_to(session, hs.info.server_name)
         or session.alpn.decode("ascii") != (protocol or "")
         or session.context != context_of(config)
+        or session.certificate_type not in types_processed(hello)
         or not session.alive(config.clock())
-        or (config.client_auth is ClientAuth.require and not session.chain)
+        or (config.client_auth is ClientAuth.require and not session.has_peer)
     ):
         return None
     known = yield from remembered(config, session, None)

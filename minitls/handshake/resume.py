@@ -1,8 +1,8 @@
 """What a session is bound to, in either version: the same checks when it is offered and when it is taken up.
 
 A session is bound to the server's name, the application protocol (TLS 1.3), the client's certificate and what the server asks
-of clients.  The peer's certificates are verified again, by the configuration and at the time of now: resumption never outlives
-trust.
+of clients.  The peer's certificates are verified again, with what was stapled to them, by the configuration and at the time of
+now: resumption never outlives trust, unless the configuration says so.
 """
 
 from __future__ import annotations
@@ -14,32 +14,45 @@ from typing import TYPE_CHECKING
 from minitls.config import ClientConfig, Danger, ServerConfig
 from minitls.data import dataclass
 from minitls.errors import CertificateError, DecodeError
-from minitls.handshake.authenticate import ask_application, verified_path
+from minitls.handshake.authenticate import ask_application, judged, verified_path
 from minitls.handshake.flow import Flow, Handshake, resolve
+from minitls.handshake.raw_keys import RAW, X509, accepted_types, believe
 from minitls.sessions.session import Session
+from minitls.wire.numbers import CertificateType
 
 if TYPE_CHECKING:
+    from minitls.certificates.beside import Beside
     from minitls.certificates.credentials import Credential
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A session that may be resumed now, and the path by which its peer is trusted; () where nobody had to be."""
+    """A session that may be resumed now, the path by which its peer is trusted, and what is beside it; () and None where nobody had
+    to be.
+    """
 
     session: Session
-    path: tuple[bytes, ...]
+    path: tuple[bytes, ...] = ()
+    beside: Beside | None = None
 
 
 def remembered(config: ClientConfig | ServerConfig, session: Session, server_name: str | None) -> Flow[Remembered | None]:
-    """The session with its path, if the peer's certificates would be verified again now; else None."""
-    if not session.chain or config.verify is Danger.accept_any_certificate:
-        return Remembered(session, ())
+    """The session with its path, if the peer's certificates would be verified again now, or its raw public key; else None."""
+    if session.has_peer and (RAW if session.public_key else X509) not in accepted_types(config):
+        return None
+    if not config.reverify:
+        return Remembered(session)
     try:
+        if session.public_key:
+            yield from believe(config, session.public_key, server_name)
+        if not session.chain or config.verify is Danger.accept_any_certificate:
+            return Remembered(session)
         path = yield from verified_path(config, session.chain, server_name)
-        yield from ask_application(config, session.chain, path, server_name)
+        beside = judged(config, path, session.ocsp_response, session.scts)
+        yield from ask_application(config, session.chain, path, server_name, beside)
     except CertificateError:
         return None
-    return Remembered(session, path)
+    return Remembered(session, path, beside)
 
 
 def recall(hs: Handshake, known: Remembered, how: str) -> None:
@@ -49,9 +62,10 @@ def recall(hs: Handshake, known: Remembered, how: str) -> None:
     hs.info.resumption = how
     hs.info.authenticated = session.authenticated / 1000
     hs.info.delegated_until = session.until / 1000 or None
-    hs.info.peer_chain = session.chain
+    hs.info.server_certificate_type = CertificateType(session.certificate_type)
+    hs.info.peer_chain, hs.info.peer_public_key = session.chain, session.public_key
+    hs.info.verified_chain, hs.info.beside = known.path, known.beside
     hs.info.ocsp_response, hs.info.scts = session.ocsp_response, session.scts
-    hs.info.verified_chain = known.path
 
 
 def identity_of(credentials: Sequence[Credential]) -> bytes:

@@ -16,6 +16,7 @@ from minitls.data import replace
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.exchange12 import key_of, own_psk
 from minitls.handshake.flow import Flow, Handshake, resolve
+from minitls.handshake.raw_keys import types_processed
 from minitls.handshake.resume import Remembered, context_of, identity_of, is_bound_to, open_ticket, remembered
 from minitls.handshake.tls12 import Hellos
 from minitls.sessions.session import FORMAT, Session
@@ -47,6 +48,8 @@ def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float
         context=context,
         identity=identity,
         chain=hs.info.peer_chain,
+        public_key=hs.info.peer_public_key,
+        certificate_type=hs.info.server_certificate_type,
         ocsp_response=hs.info.ocsp_response,
         scts=hs.info.scts,
         session_id=b"",
@@ -137,8 +140,9 @@ def find_session(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flo
         or session.cipher_suite not in config.policy.cipher_suites
         or not is_bound_to(session, hs.info.server_name)
         or session.context != context_of(config)
+        or session.certificate_type not in types_processed(hello)
         or not session.alive(config.clock())
-        or (config.client_auth is ClientAuth.require and not session.chain)
+        or (config.client_auth is ClientAuth.require and not session.has_peer)
     ):
         return None
     known = (yield from remembered(config, session, None)) if (yield from still_shared(config, session)) else None

@@ -17,7 +17,7 @@ from minitls.wire.codec import Extensions
 from minitls.wire.extensions import TicketRequest
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import NewSessionTicket
-from minitls.wire.numbers import GREASE, CertificateType, CipherSuite, ProtocolVersion
+from minitls.wire.numbers import GREASE, CipherSuite, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
 
 LONGEST_TICKET = 2**15
@@ -47,6 +47,8 @@ def session_of(info: ConnectionInfo, psk: bytes, created: int, lifetime: int, **
         server_name=(info.server_name or "").encode("ascii"),
         alpn=(info.alpn_protocol or "").encode("ascii"),
         chain=info.peer_chain,
+        public_key=info.peer_public_key,
+        certificate_type=info.server_certificate_type,
         ocsp_response=info.ocsp_response,
         scts=info.scts,
         session_id=b"",
@@ -59,12 +61,12 @@ def session_of(info: ConnectionInfo, psk: bytes, created: int, lifetime: int, **
 
 def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSessionTicket) -> Session | None:
     """What to keep of a ticket; None where it is for nothing: it has no lifetime, no hello has room for it, or nobody proved who
-    they are by certificate.
+    they are.
 
     An external PSK is no worse than its ticket; and without a certificate nothing could be checked when it is resumed.
     """
     lifetime = min(ticket.ticket_lifetime, MAX_LIFETIME)
-    if not lifetime or not info.peer_chain or len(ticket.ticket) > LONGEST_TICKET:
+    if not lifetime or not (info.peer_chain or info.peer_public_key) or len(ticket.ticket) > LONGEST_TICKET:
         return None
     return session_of(
         info,
@@ -82,7 +84,7 @@ def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSes
 def offerable(config: ClientConfig, session: Session) -> bool:
     """Whether the policy still has a suite of the session's hash, and we still ask for its application protocol, if it has one."""
     suite = SUITES.get(session.cipher_suite)
-    if suite is None or not session.chain:
+    if suite is None or not session.has_peer:
         return False
     ours = [SUITES[int(code)].hash_name for code in config.policy.cipher_suites if code in SUITES]
     return suite.hash_name in ours and (not session.alpn or session.alpn.decode("ascii", "replace") in config.alpn)
@@ -94,14 +96,11 @@ def offerable(config: ClientConfig, session: Session) -> bool:
 def tickets_wanted(config: ServerConfig, hello: ClientHello, info: ConnectionInfo) -> int:
     """How many tickets a client gets: one for the one that it used; as many as it asks for, within reason (RFC 9149).
 
-    None for an external PSK, which is no worse than a ticket, and for a client that we ask for a raw public key: a session could
-    not tell whether it is still trusted.
+    None for an external PSK, which is no worse than a ticket.
     """
     modes = hello.extensions.get(X.psk_key_exchange_modes, ())
     may_return = any(mode in modes for mode in config.policy.psk_key_exchange_modes)
     if config.tickets is None or not config.ticket_count or not may_return or info.psk_identity is not None:
-        return 0
-    if info.client_certificate_type is not CertificateType.X509:
         return 0
     request: TicketRequest | None = hello.extensions.get(X.ticket_request)
     if request is not None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from minitls.config import ClientAuth, ServerConfig
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
-from minitls.handshake.authenticate import PeerKey, conclude, verify_der_chain
+from minitls.handshake.authenticate import PeerKey, conclude
 from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, key_of, psk_identity
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import answer_limits
 from minitls.handshake.negotiate import Choice, choose_alpn, choose_suite12, offered_schemes
+from minitls.handshake.raw_keys import answer_types, choose_client_type, is_raw, types_processed
 from minitls.handshake.resume import Remembered, context_of, recall
 from minitls.handshake.resume12 import find_session, make_session, master_of, recall_psk, shared_key
 from minitls.handshake.server13 import answer_name, candidates, choose_among
@@ -20,9 +21,11 @@ from minitls.handshake.tls12 import (
     Keys,
     check_signature,
     master_secret,
+    receive_certificate,
     receive_finished,
     resumed_master,
     send_finished,
+    show,
 )
 from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions, serialize
@@ -30,7 +33,6 @@ from minitls.wire.extensions import UNCOMPRESSED, CertificateStatus
 from minitls.wire.hello import DOWNGRADE_TO_12, ClientHello, ServerHello
 from minitls.wire.messages import CertificateVerify
 from minitls.wire.messages12 import (
-    Certificate12,
     CertificateRequest12,
     CertificateStatus12,
     ClientKeyExchange,
@@ -39,7 +41,7 @@ from minitls.wire.messages12 import (
     ServerHelloDone,
     ServerKeyExchange,
 )
-from minitls.wire.numbers import CertificateStatusType, ClientCertificateType, ProtocolVersion
+from minitls.wire.numbers import CertificateStatusType, CertificateType, ClientCertificateType, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
         yield from resume(hs, config, hello, known)
         return
     credentials = yield from candidates(hs, config, hello)
+    types = types_processed(hello)
 
     def choose(among: tuple[Credential, ...]) -> Choice:
         return choose_suite12(
@@ -67,6 +70,7 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
             hello.extensions.get(X.certificate_authorities, ()),
             config.policy,
             psk=config.psk is not None,
+            types=types,
         )
 
     choice = choose_among(config, credentials, hs.info.server_name, choose)
@@ -77,19 +81,22 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
     hs.info.cipher_suite = suite.name
     give_ticket = config.tickets is not None and X.session_ticket in hello.extensions
     session_id = config.random(32) if config.session_cache is not None and not give_ticket else b""
-    hellos = send_hello(hs, config, hello, suite, choice.credential, session_id, ticket=give_ticket)
+    client_type = None
+    if choice.credential is not None:
+        hs.info.server_certificate_type = choice.credential.certificate_type
+        client_type = choose_client_type(hs, config, hello)
+    asked = client_type is not None and config.client_auth is not ClientAuth.none
+    hellos = send_hello(hs, config, hello, suite, choice.credential, session_id, client_type, ticket=give_ticket)
 
     if choice.credential is not None:
-        hs.send(Certificate12(choice.credential.chain))
-        hs.info.local_chain = choice.credential.chain
+        show(hs, choice.credential)
         if X.status_request in hello.extensions and choice.credential.ocsp_response:
             hs.send(CertificateStatus12(CertificateStatus(CertificateStatusType.ocsp, choice.credential.ocsp_response)))
     exchange = make_exchange(config, choice, hello.legacy_version)
     if exchange.ephemeral:
         yield from send_server_key_exchange(hs, hellos, exchange, choice)
-    asked = config.client_auth is not ClientAuth.none and choice.credential is not None
     if asked:
-        hs.send(certificate_request(config))
+        hs.send(certificate_request(hs, config))
     hs.send(ServerHelloDone())
 
     key = (yield from client_key(hs, config)) if asked else None
@@ -199,6 +206,7 @@ def send_hello(
     suite: Suite12,
     credential: Credential | None,
     session_id: bytes,
+    client_type: CertificateType | None = None,
     *,
     ticket: bool,
 ) -> Hellos:
@@ -230,6 +238,8 @@ def send_hello(
         extensions[X.status_request] = None
     if X.signed_certificate_timestamp in offered and credential is not None and credential.scts:
         extensions[X.signed_certificate_timestamp] = credential.scts
+    if credential is not None or (hs.info.resumed and hs.info.psk_identity is None):
+        answer_types(hs, offered, extensions, client_type)
     hs.limit_fragments(*answer_limits(config, offered, extensions, tls13=False))
     hs.info.alpn_protocol = protocol
     hs.info.extended_master_secret = extended
@@ -273,19 +283,19 @@ def send_server_key_exchange(hs: Handshake, hellos: Hellos, exchange: Exchange, 
     hs.send(ServerKeyExchange(parameters + serialize(DigitallySigned(choice.scheme, signature))))
 
 
-def certificate_request(config: ServerConfig) -> CertificateRequest12:
+def certificate_request(hs: Handshake, config: ServerConfig) -> CertificateRequest12:
     """RFC 5246 section 7.4.4: what client certificates we can verify."""
     schemes = offered_schemes(config.policy)
-    authorities = config.trust.subjects if config.trust is not None else ()
+    authorities = config.trust.subjects if config.trust is not None and not is_raw(hs) else ()
     return CertificateRequest12((ClientCertificateType.ecdsa_sign, ClientCertificateType.rsa_sign), schemes, authorities)
 
 
 def client_key(hs: Handshake, config: ServerConfig) -> Flow[PeerKey | None]:
-    """RFC 5246 section 7.4.6: the client's chain, or none where it may have none."""
-    certificate = yield from expect(Certificate12)
-    if certificate.chain:
-        key: PeerKey = yield from verify_der_chain(hs, config, certificate.chain)
-        yield from conclude(hs, config)
+    """RFC 5246 section 7.4.6: the client's chain or raw key, or none where it may have none."""
+    key = yield from receive_certificate(hs, config)
+    if key is not None:
+        if not is_raw(hs):
+            yield from conclude(hs, config)
         return key
     if config.client_auth is ClientAuth.require:
         raise PeerIncompatible(

@@ -36,7 +36,7 @@ from minitls.handshake.negotiate import (
     offered_schemes,
 )
 from minitls.handshake.psk import Psk, check_binder, choose_mode, choose_psk, recall_psk
-from minitls.handshake.raw_keys import X509_ALONE, answer_types, choose_client_type
+from minitls.handshake.raw_keys import answer_types, choose_client_type, types_processed
 from minitls.handshake.resume13 import send_tickets, tickets_wanted
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
@@ -374,7 +374,7 @@ def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -
     authorities = hello.extensions.get(X.certificate_authorities, ())
     schemes = hello.extensions[X.signature_algorithms]
     in_certificates = hello.extensions.get(X.signature_algorithms_cert)
-    types = hello.extensions.get(X.server_certificate_type, X509_ALONE)
+    types = types_processed(hello)
     shown: dict[Credential, Credential] = {}
 
     def choose(among: tuple[Credential, ...]) -> tuple[Credential, SignatureScheme, str]:
@@ -412,8 +412,8 @@ def answers(
         answer_name(hs, extensions, credential[0])
     if terms.protocol is not None:
         extensions[X.application_layer_protocol_negotiation] = (terms.protocol.encode("ascii"),)
-    if credential is not None:
-        answer_types(terms.hello.extensions, extensions, credential[0].certificate_type, client_type)
+    if credential is not None or hs.info.resumed:
+        answer_types(hs, terms.hello.extensions, extensions, client_type)
     if terms.early:
         extensions[X.early_data] = None
     if X.ticket_request in terms.hello.extensions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 
@@ -14,12 +15,16 @@ from minitls.crypto.signatures import SCHEMES_12
 from minitls.crypto.suites12 import Suite12, lengths
 from minitls.data import dataclass
 from minitls.errors import Alert, PeerMisbehaved
-from minitls.handshake.authenticate import PeerKey
+from minitls.handshake.authenticate import PeerKey, check_may_sign, verify_der_chain
 from minitls.handshake.flow import Flow, Handshake, expect
+from minitls.handshake.raw_keys import RAW, is_raw, verify_key
 from minitls.record.protection12 import opening12, sealing12
 from minitls.wire.messages import Finished
-from minitls.wire.messages12 import ChangeCipherSpec
+from minitls.wire.messages12 import Certificate12, ChangeCipherSpec, RawPublicKey12
 from minitls.wire.numbers import SignatureScheme, name_of
+
+if TYPE_CHECKING:
+    from minitls.certificates.credentials import Credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,28 @@ def resumed_master(hs: Handshake, config: ClientConfig | ServerConfig, hellos: H
 
 def _export(master: MasterSecret, hellos: Hellos, label: str, context: bytes | None, length: int) -> bytes:
     return master.export(label, context, length, hellos.client_random, hellos.server_random)
+
+
+def show(hs: Handshake, credential: Credential) -> None:
+    """RFC 5246 section 7.4.2, RFC 7250 section 3: our chain, or our raw public key."""
+    if credential.certificate_type is RAW:
+        hs.send(RawPublicKey12(credential.chain[0]))
+        return
+    hs.send(Certificate12(credential.chain))
+    hs.info.local_chain = credential.chain
+
+
+def receive_certificate(hs: Handshake, config: ClientConfig | ServerConfig) -> Flow[PeerKey | None]:
+    """The key of the peer's chain, or its raw one, that we trust; None where it shows none.  Raises CertificateError."""
+    if not is_raw(hs):
+        certificate = yield from expect(Certificate12)
+        return (yield from verify_der_chain(hs, config, certificate.chain)) if certificate.chain else None
+    hs.expect_raw_key()
+    raw = yield from expect(RawPublicKey12)
+    if not raw.subject_public_key_info:
+        return None
+    subject = yield from verify_key(hs, config, raw.subject_public_key_info)
+    return PeerKey(subject.key, subject.schemes, subject.is_rsa, may_encipher=True)
 
 
 class Keys:
@@ -110,6 +137,7 @@ def receive_finished(hs: Handshake, master: MasterSecret) -> Flow[bytes]:
 
 def check_signature(key: PeerKey, algorithm: int, signature: bytes, data: bytes, offered: Sequence[int]) -> SignatureScheme:
     """RFC 5246 sections 7.4.3 and 7.4.8.  Raises illegal_parameter for a scheme that cannot be, decrypt_error for a lie."""
+    check_may_sign(key)
     scheme = next((scheme for code, scheme in SCHEMES_12.items() if code == algorithm), None)
     another_padding = scheme is not None and scheme.name.startswith("rsa_pss") and algorithm not in key.schemes  # as its OID says
     if algorithm not in offered or scheme is None or another_padding or not scheme.fits(key.public_key):

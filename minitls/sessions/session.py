@@ -5,7 +5,7 @@ from __future__ import annotations
 from minitls.errors import DecodeError
 from minitls.wire.codec import Structure, opaque, parse, serialize, structure, uint8, uint16, uint32, uint64, vector, wire
 
-FORMAT = 4
+FORMAT = 5
 MAX_LIFETIME = 7 * 24 * 3600
 """Seconds that a session may be resumed for, however often it is renewed (RFC 8446 section 4.6.1)."""
 
@@ -19,9 +19,9 @@ class Session(Structure):
     since the epoch; ``lifetime``: seconds from ``created``; ``until``: when the peer's delegated credential expires (RFC 9345),
     likewise, 0 for none.  ``context``: a digest of what the server's configuration asks of clients.  ``identity``: a digest of the
     client's own certificate, or of a PSK suite's key, and behind it what that is called.  ``chain``: the peer's, DER, leaf first;
-    ``ocsp_response``, ``scts``: what a server stapled to it, as it came.  ``session_id`` and ``ticket``: by which the client asks
-    for it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data that the server takes, for ``alpn``
-    (both TLS 1.3's).
+    ``public_key``: its raw one (RFC 7250), b"" without; ``certificate_type``: of what the server showed; ``ocsp_response``, ``scts``:
+    what it stapled to that.  ``session_id`` and ``ticket``: by which the client asks for it.  ``age_add``: what hides the ticket's
+    age; ``max_early_data``: bytes of 0-RTT data that the server takes, for ``alpn`` (both TLS 1.3's).
     """
 
     format: int = wire(uint8)
@@ -38,6 +38,8 @@ class Session(Structure):
     context: bytes = wire(opaque(0, 32))
     identity: bytes = wire(opaque(0, 2**8 - 1))
     chain: tuple[bytes, ...] = wire(vector(opaque(1, 2**24 - 1), 0, 2**24 - 1))
+    public_key: bytes = wire(opaque(0, 2**16 - 1))
+    certificate_type: int = wire(uint8)
     ocsp_response: bytes = wire(opaque(0, 2**24 - 1))
     scts: tuple[bytes, ...] = wire(vector(opaque(1, 2**16 - 1), 0, 2**16 - 1))
     session_id: bytes = wire(opaque(0, 32))
@@ -59,6 +61,11 @@ class Session(Structure):
         if session.format != FORMAT:
             raise DecodeError(f"a session in format {session.format}, and we know {FORMAT}", rule="")
         return session
+
+    @property
+    def has_peer(self) -> bool:
+        """Whether the peer showed who it is."""
+        return bool(self.chain or self.public_key)
 
     def alive(self, now: float) -> bool:
         """Whether it may be resumed at this time, seconds since the epoch."""

@@ -38,6 +38,18 @@ class Certificate12(Message):
 
 
 @structure
+class RawPublicKey12(Message):
+    """RFC 7250 section 3: the Certificate of a side that shows a raw public key.
+
+    The RFC has no way to decline, so that its vector begins at 1; what a Certificate without certificates looks like is this one
+    without a key.
+    """
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.certificate
+    subject_public_key_info: bytes = wire(opaque(0, 2**24 - 1))
+
+
+@structure
 class CertificateStatus12(Message):
     """RFC 6066 section 8."""
 
@@ -151,3 +163,5 @@ MESSAGES_12: Mapping[int, type[Message]] = {
         CertificateStatus12,
     )
 }
+MESSAGES_12_RAW: Mapping[int, type[Message]] = {**MESSAGES_12, HandshakeType.certificate: RawPublicKey12}
+"""Where the peer shows a raw public key."""
