@@ -18,7 +18,7 @@ from minitls.crypto.suites import SUITES
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
 from minitls.data import dataclass, fields, replace
 from minitls.errors import Misuse
-from minitls.wire.names import Name, lookup_all
+from minitls.wire.names import Name, lookup, lookup_all
 from minitls.wire.numbers import CipherSuite, NamedGroup, ProtocolVersion, PskKeyExchangeMode, SignatureScheme
 
 _VERSIONS = (ProtocolVersion.TLSv1_3, ProtocolVersion.TLSv1_2)
@@ -159,9 +159,10 @@ class Policy:
         object.__setattr__(self, attribute, tuple(lookup_all(registry, supported, what, each) for each in given))
 
     def _default_key_shares(self) -> tuple[Name, ...]:
-        """The first group, and if that is a hybrid the first classical one too: few servers then need to ask again."""
-        classical = [code for code in self.groups if not GROUPS[int(code)].post_quantum]
-        return tuple(dict.fromkeys((self.groups[0], *classical[:1])))
+        """The first group, and the first of the other kind, post-quantum or classical: few servers then need to ask again."""
+        first, *others = self.groups
+        kind = GROUPS[int(first)].post_quantum
+        return first, *[code for code in others if GROUPS[int(code)].post_quantum is not kind][:1]
 
     @cached_property
     def all_schemes(self) -> tuple[int, ...]:
@@ -204,6 +205,16 @@ class Policy:
         if unknown := changes.keys() - known:
             raise Misuse(f"a policy has no {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
         return replace(self, **changes)  # type: ignore[arg-type]
+
+    def predict(self, server_groups: Iterable[Name]) -> Policy:
+        """For a client that knows its server's groups, say from DNS (draft-ietf-tls-key-share-prediction): a share in the first of
+        ours that the server has, and no other; this very policy where it has none, or none that we know by number.
+
+        That is what is sent first, and not what is accepted: where the prediction is wrong, the server asks again.  Raises Misuse.
+        """
+        theirs = {name if isinstance(name, int) else lookup(NamedGroup, GROUPS, "group", name) for name in server_groups}
+        shared = [code for code in self.groups if code in theirs]
+        return self.replace(key_shares=shared[:1]) if shared else self
 
 
 _ECDHE_12 = tuple(

@@ -47,7 +47,24 @@ def test_defaults() -> None:
     assert CipherSuite.TLS_AES_128_CCM_8_SHA256 not in policy.cipher_suites
     assert set(GROUPS) - set(policy.groups) == {NamedGroup.MLKEM768, NamedGroup.MLKEM1024}
     assert Policy(groups=("secp384r1", "x25519")).key_shares == (NamedGroup.secp384r1,)
+    hybrid_last = Policy(groups=("x25519", "secp256r1", "X25519MLKEM768", "SecP256r1MLKEM768"))
+    assert hybrid_last.key_shares == (NamedGroup.x25519, NamedGroup.X25519MLKEM768)
+    assert Policy(groups=("MLKEM1024", "X25519MLKEM768")).key_shares == (NamedGroup.MLKEM1024,)
     assert Policy(key_shares=()).key_shares == ()
+
+
+def test_a_share_that_the_server_is_known_to_take(pki: Pki) -> None:
+    """draft-ietf-tls-key-share-prediction: our first that is among the server's, in place of whatever was sent first."""
+    policy = Policy(groups=("X25519MLKEM768", "secp384r1", "x25519"), key_shares=("x25519",))
+    assert policy.predict(("x25519", "P-384", 0x9999)).key_shares == (NamedGroup.secp384r1,)
+    assert policy.replace(key_shares=()).predict([0x001D]).key_shares == (NamedGroup.x25519,)
+    assert policy.predict(("secp521r1",)) is policy.predict(()) is policy
+    with pytest.raises(Misuse, match="unknown group"):
+        policy.predict(("P-123",))
+    for server_groups, retry in (("secp384r1",), False), (("secp384r1", "x25519"), False), (("x25519",), True):
+        theirs = Policy(groups=server_groups)
+        client, _ = memory_pair(pki.client_config(policy=policy.predict(("secp384r1",))), pki.server_config(policy=theirs))
+        assert client.info.hello_retry is retry
 
 
 def test_replace() -> None:

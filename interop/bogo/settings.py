@@ -109,9 +109,9 @@ def policy_of(settings: Settings) -> Policy:
         certificate_signature_schemes=verify or IN_CERTIFICATES,
         secure_tls12=settings.no_legacy_server_connect,
     )
-    if settings.no_key_shares:
-        return policy.replace(key_shares=())
-    return policy.replace(key_shares=settings.key_shares) if settings.key_shares else policy
+    if settings.key_shares or settings.no_key_shares:
+        policy = policy.replace(key_shares=tuple(settings.key_shares))
+    return policy.predict(settings.server_supported_groups_hint)
 
 
 def suites_of(text: str | None) -> tuple[str, ...]:

@@ -19,9 +19,9 @@ class Session(Structure):
     since the epoch; ``lifetime``: seconds from ``created``; ``until``: when the peer's delegated credential expires (RFC 9345),
     likewise, 0 for none.  ``context``: a digest of what the server's configuration asks of clients.  ``identity``: a digest of the
     client's own certificate, or of a PSK suite's key, and behind it what that is called.  ``chain``: the peer's, DER, leaf first;
-    ``public_key``: its raw one (RFC 7250), b"" without; ``certificate_type``: of what the server showed; ``ocsp_response``, ``scts``:
-    what it stapled to that.  ``session_id`` and ``ticket``: by which the client asks for it.  ``age_add``: what hides the ticket's
-    age; ``max_early_data``: bytes of 0-RTT data that the server takes, for ``alpn`` (both TLS 1.3's).
+    ``public_key``: its raw one (RFC 7250), b"" without; ``certificate_type``: of what the server showed; ``ocsp_response``,
+    ``scts``: what it stapled to that.  ``session_id`` and ``ticket``: by which the client asks for it.  ``age_add``: what hides the
+    ticket's age; ``max_early_data``: bytes of 0-RTT data that the server takes, for ``alpn`` (both TLS 1.3's).
     """
 
     format: int = wire(uint8)
