@@ -5,6 +5,7 @@ The suite's runner starts a *shim* for each of its cases, tells it by flags what
     flags       the flags that we know, and what they say for each of a case's connections
     settings    the flags as minitls's own configuration
     link        the engine over a blocking socket, or one byte at a time
+    loop        the same by asyncio, for -minitls-asyncio
     expect      what the runner expects of a finished handshake
     shim        a case: its connections, one after another
     nursery     a server that has imported all this, and forks a shim for each case

@@ -39,6 +39,7 @@ IGNORED = {
 """Flags that change nothing for us, and why."""
 
 SWITCHES = [
+    "minitls-asyncio",
     "async",
     "server",
     "ipv6",

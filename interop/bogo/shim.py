@@ -48,18 +48,22 @@ def main(argv: Sequence[str]) -> int:
 def connect(settings: Settings, retried: Settings, shared: Shared, session: Session | None, *, resumed: bool) -> Session | None:
     """One connection.  Gives a client's new session."""
     store = OneSession(session)
+    offload = None
+    if settings.minitls_asyncio:
+        from interop.bogo.loop import LoopLink, offload
     if settings.server:
-        engine: ClientConnection | ServerConnection = ServerConnection(server_config(settings, shared))
+        engine: ClientConnection | ServerConnection = ServerConnection(server_config(settings, shared), offload=offload)
     else:
         if resumed and session is None:
             raise expect.Unexpected("there is no session to offer")
-        engine = ClientConnection(client_config(settings, shared, store), server_hostname=settings.host_name)
+        config = client_config(settings, shared, store)
+        engine = ClientConnection(config, server_hostname=settings.host_name, offload=offload)
     family = socket.AF_INET6 if settings.ipv6 else socket.AF_INET
     with socket.socket(family) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect(("::1" if settings.ipv6 else "127.0.0.1", settings.port))
         sock.sendall(settings.shim_id.to_bytes(8, "little"))
-        link = Link(engine, sock, piecemeal=settings.async_)
+        link = LoopLink(engine, sock) if settings.minitls_asyncio else Link(engine, sock, piecemeal=settings.async_)
         try:
             link.handshake()
             expect.check(settings, engine.info, resumed=resumed)

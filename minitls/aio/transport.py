@@ -11,7 +11,7 @@ from minitls.aio.background import in_background
 from minitls.aio.buffer import receive_buffer
 from minitls.aio.writing import NOTHING, Writing
 from minitls.connection import Connection
-from minitls.errors import HandshakeTimeout, TruncationError
+from minitls.errors import Alert, HandshakeTimeout, TruncationError
 from minitls.events import ApplicationData, EarlyData, Event, HandshakeCompleted, PeerClosed, TicketReceived
 from minitls.handshake.flow import Question
 from minitls.info import ConnectionInfo
@@ -374,6 +374,16 @@ class TLSTransport(Writing, asyncio.BufferedProtocol):
     def _answers_early(self) -> bool:
         """Early data is being answered: the client has yet to finish, and gets its tickets only then."""
         return self._begun and not self._closing and self.connection.can_send_data and not self.connection.handshake_completed
+
+    def fail(self, alert: Alert) -> None:
+        """Send what was written and a fatal alert of the application's choice (RFC 8446 section 6.2), and close.
+
+        ``connection_lost`` hears the error.  Raises Misuse as :meth:`minitls.Connection.fail`.
+        """
+        if not self._closing:
+            self._flush()
+            self.connection.fail(alert)
+            self._fail(self.connection.error or ConnectionAbortedError("the connection has ended"))
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
