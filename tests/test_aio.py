@@ -25,6 +25,7 @@ from minitls import (
     PeerIncompatible,
     ServerConfig,
     ServerConnection,
+    TLSError,
     TruncationError,
 )
 from minitls.aio.writing import TURN
@@ -327,6 +328,31 @@ async def test_alerts_arrive(client: ClientConfig, pki: Pki) -> None:
     assert isinstance(failures[0], PeerIncompatible)
     assert isinstance(failures[1], AlertReceived)
     assert failures[1].alert == minitls.Alert.unknown_ca
+
+
+async def test_an_alert_of_the_applications_choice(client: ClientConfig, server: ServerConfig) -> None:
+    """RFC 8446 section 6.2: behind what was written; both sides' protocols hear why it ended."""
+    lost: list[BaseException] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"who are you?")
+        transport: Any = writer.transport
+        transport.fail(minitls.Alert.access_denied)
+        transport.fail(minitls.Alert.internal_error)  # it has ended
+        with pytest.raises(TLSError, match="the application ended the connection") as ended:
+            await reader.read()
+        lost.append(ended.value)
+
+    async with serving(server, refuse) as port:
+        reader, writer = await minitls.open_connection(HOST, port, config=client, server_hostname="localhost")
+        assert await reader.readexactly(12) == b"who are you?"
+        with pytest.raises(AlertReceived) as caught:
+            await reader.read()
+        assert caught.value.alert == minitls.Alert.access_denied
+        writer.close()
+        await until(lambda: lost)
+    assert isinstance(lost[0], TLSError)
+    assert lost[0].alert == minitls.Alert.access_denied
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
         **common(settings, shared),
         credentials=credentials,
         select_credential=answers.select_credential(settings, credentials),
-        psk=(lambda identity: settings.psk if identity == settings.psk_identity else None) if settings.psk else None,
+        psk=(lambda identity: settings.psk if identity == (settings.psk_identity or b"") else None) if settings.psk else None,
         psk_identity_hint=settings.psk_identity,
         client_auth=asks,
         alpn=alpn,
