@@ -58,7 +58,7 @@ from minitls.events import (
 )
 from minitls.handshake.flow import Question
 from minitls.handshake.negotiate import Agreement, negotiate
-from minitls.info import ConnectionInfo
+from minitls.info import ConnectionInfo, EarlyDataReason
 from minitls.policy import Policy
 from minitls.sessions.session import Session
 
@@ -123,6 +123,7 @@ __all__ = [
     "Danger",
     "DecodeError",
     "EarlyData",
+    "EarlyDataReason",
     "Event",
     "ExternalPsk",
     "HandshakeCompleted",

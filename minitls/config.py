@@ -271,6 +271,7 @@ class ServerConfig(_Config):
     may be resumed for, at most 7 days, and no longer than the ticket keys are kept: those of TicketKeys for 24 to 36 hours.
     ``early_data``: bytes of 0-RTT data that a returning client may send; None: none.  Such data can be recorded and sent again:
     ``replay`` is the record of what was accepted, and must be shared by all who share ``tickets`` (by default it belongs to them).
+    ``ticket_age_tolerance``: seconds by which a ticket's age may differ from ours by the client's clock, for early data.
     ``send_cookie``: put a cookie into HelloRetryRequest, and insist on its return (RFC 8446 section 4.2.2).
     """
 
@@ -287,6 +288,7 @@ class ServerConfig(_Config):
     ticket_lifetime: int = 24 * 3600
     early_data: int | None = None
     replay: ReplayRecord | None = field(default=None, repr=False)
+    ticket_age_tolerance: float = 10.0
     send_cookie: bool = False
 
     def __post_init__(self) -> None:
@@ -332,7 +334,5 @@ class ServerConfig(_Config):
             raise Misuse("early_data needs tickets: by what would a client return?", rule="RFC 8446 4.2.10")
         if self.replay is None:
             if not isinstance(self.tickets, TicketKeys) or self.tickets.shared:
-                raise Misuse(
-                    "early_data with ticket keys that others have needs replay=, the same record for all of them", rule="RFC 8446 8"
-                )
+                raise Misuse("early_data with ticket keys that others have needs replay=, one record for all", rule="RFC 8446 8")
             object.__setattr__(self, "replay", self.tickets.replay_record(self.clock))

@@ -303,7 +303,7 @@ class Connection(Straight):
             self._config.log_secret(secret.key_log_label, self.info.client_random, secret.value)
         events.append(HandshakeCompleted(self.info))
         if driver.early_data and self._resend_early_data and not self.info.early_data_accepted:
-            self.send_data(driver.early_data)
+            self.send_data(bytes(driver.early_data))
 
     def _alert(self, content: bytes, events: list[Event]) -> None:
         """RFC 8446 section 6: close_notify ends, user_canceled is passed over, everything else is fatal whatever its level.
@@ -366,7 +366,7 @@ class Connection(Straight):
         config: Any = self._config
         info, transcript = replace(self.info), self._transcript.copy()
         self._reads = self._writes = None
-        self._post = Driver(flow, config, info, self._records, self._framing, self._output, b"", self._offload, transcript)
+        self._post = Driver(flow, config, info, self._records, self._framing, self._output, None, self._offload, transcript)
         return self._post
 
     def _authenticated(self, driver: Driver, events: list[Event]) -> None:

@@ -26,8 +26,9 @@ class ClientConnection(Connection):
     ``server_hostname``: whom we want to talk to, a host name or an address: it is sent (SNI) and verified.  Raises Misuse for what
     is no name, and for None unless verification is turned off.  ``port``: sessions with other ports are not resumed at this one.
     ``early_data``: what to say first, all of it with the hello if a session is there that allows it; else it is not sent, unless
-    ``resend_early_data`` says to send it as soon as the handshake is complete.  ``info.early_data_accepted`` tells.  It may reach
-    the server twice: only what does no harm then belongs there (RFC 8446 section 2.3).
+    ``resend_early_data`` says to send it as soon as the handshake is complete.  ``info.early_data_accepted`` tells, and
+    ``info.early_data_reason`` why not.  It may reach the server twice: only what does no harm then belongs there (RFC 8446 section
+    2.3).  ``offer_early_data``: offer it also where there is nothing to say yet; :meth:`send_early_data` says it.
     ``offload(function, *args)``: computes in another thread what takes long, such as an odd chain, and gives something to await.
     """
 
@@ -41,6 +42,7 @@ class ClientConnection(Connection):
         port: int | None = None,
         early_data: bytes = b"",
         resend_early_data: bool = False,
+        offer_early_data: bool = False,
         offload: Offload | None = None,
     ) -> None:
         from minitls.certificates.names import normalise
@@ -53,9 +55,21 @@ class ClientConnection(Connection):
         self.info.session_key = f"{name or ''}:{port or ''}"
         self._records.change_cipher_spec_allowed = True
         self._resend_early_data = resend_early_data
-        self._handshake = Driver(
-            client_handshake, config, self.info, self._records, self._framing, self._output, bytes(early_data), offload
-        )
+        first = bytes(early_data) if early_data or offer_early_data else None
+        self._handshake = Driver(client_handshake, config, self.info, self._records, self._framing, self._output, first, offload)
+
+    @property
+    def early_data_room(self) -> int:
+        """How many bytes may go as 0-RTT data now: from the hello that offers it until the server has finished or refused."""
+        return 0 if self._handshake is None else self._handshake.early_data_room
+
+    def send_early_data(self, data: bytes | bytearray | memoryview) -> int:
+        """Queue as much of this as may go as 0-RTT data now; gives how many bytes that is, often none.
+
+        What is taken counts as said, and comes to nothing if ``info.early_data_accepted`` is False in the end: then say it again
+        (or ``resend_early_data`` does).
+        """
+        return 0 if self._handshake is None else self._handshake.send_early_data(bytes(data))
 
     # what a message after the handshake brings about (minitls.handshake.after)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from minitls.crypto.schedule import ExporterSecret, MainSecret, ResumptionSecret
@@ -17,6 +18,33 @@ if TYPE_CHECKING:
     from minitls.certificates.credentials import Credential
 
 Exporter12: TypeAlias = Callable[[str, bytes | None, int], bytes]
+
+
+class EarlyDataReason(Enum):
+    """What became of 0-RTT data, and why (RFC 8446 section 4.2.10).  Where several reasons apply, it is the first in this order.
+
+    ``disabled``: a server takes none, a client's application offered none.  ``protocol_version``: it is not of TLS 1.3.
+    ``no_session``: the client offered no session to resume, on a client: had none.  ``session_not_resumed``: the server did not
+    resume it, or another one.  ``not_allowed``: the ticket does not allow it, or less than there is to say.  ``not_offered``: on a
+    server: the client sent none.  ``alpn_mismatch``, ``cipher_suite_mismatch``: what was agreed is not what the session had.
+    ``ticket_age``: it was recorded, or clocks differ.  ``hello_retry_request``: the client had to say hello again.
+    ``replayed``: the ticket was used before, or nobody knows.  ``refused``: on a client: the server did not take it, and does
+    not say why.
+    """
+
+    accepted = "accepted"
+    disabled = "disabled"
+    protocol_version = "protocol_version"
+    no_session = "no_session"
+    session_not_resumed = "session_not_resumed"
+    not_allowed = "not_allowed"
+    not_offered = "not_offered"
+    alpn_mismatch = "alpn_mismatch"
+    cipher_suite_mismatch = "cipher_suite_mismatch"
+    ticket_age = "ticket_age"
+    hello_retry_request = "hello_retry_request"
+    replayed = "replayed"
+    refused = "refused"
 
 
 @dataclass(slots=True)
@@ -52,6 +80,9 @@ class ConnectionInfo:
     ``secure_renegotiation``: whether the peer tells a renegotiation from a first handshake (RFC 5746); TLS 1.3 has none to mistake.
     ``psk_identity``: of the external PSK that both have.
     ``early_data``: on a server, what came as 0-RTT data: until the handshake is complete it may be a recording, sent again.
+    ``early_data_reason``: what became of 0-RTT data (:class:`EarlyDataReason`); None while that is open.
+    ``ticket_age_skew``: on a server, by how many seconds the ticket is older by the client's clock than by ours (RFC 8446 section
+    8.3), the time of its flight subtracted; None where no ticket was used.
     ``hello_retry``: whether the server asked for a second ClientHello.
     ``credential``: which of ours was chosen to be shown, the very object of the configuration; None where we showed none.
     """
@@ -85,6 +116,8 @@ class ConnectionInfo:
     authenticated: float | None = None
     psk_identity: bytes | None = None
     early_data_accepted: bool = False
+    early_data_reason: EarlyDataReason | None = None
+    ticket_age_skew: float | None = None
     ech_accepted: bool = False
     ocsp_response: bytes = field(default=b"", repr=False)
     scts: tuple[bytes, ...] = field(default=(), repr=False)
@@ -159,7 +192,8 @@ class ConnectionInfo:
 
     def exporter_secret(self) -> ExporterSecret:
         if self._exporter is None:
-            raise Misuse("keying material can be exported once the handshake is complete", rule="RFC 8446 7.5")
+            what = "keying material can be exported once the handshake is complete"
+            raise Misuse(what, rule="RFC 8446 7.5", reason="handshake_not_complete")
         main_secret, transcript_hash = self._exporter
         return main_secret.exporter(transcript_hash)
 

@@ -25,9 +25,9 @@ from minitls import (
     TicketReceived,
     TruncationError,
 )
+from minitls.config import ServerConfig
 from minitls.handshake import client as client_flow
 from minitls.handshake.driver import EARLY_DATA_TO_SKIP
-from minitls.handshake.early_data import WINDOW
 from minitls.handshake.psk import of_session
 from minitls.handshake.resume import Remembered
 from minitls.observe import Chosen, DataSeen, KeyInstalled
@@ -59,6 +59,7 @@ from tests.resuming import (
 )
 
 LIMIT = 1000
+WINDOW = ServerConfig.ticket_age_tolerance
 DATA = b"GET / HTTP/1.1\r\n\r\n"
 RETRY: dict[str, Fields] = {
     "client": {"policy": Policy(groups=("x25519", "secp256r1"), key_shares=("x25519",))},
@@ -631,7 +632,7 @@ CANNOT_HAVE: Cases = {
         {"psk": lambda _: (b"we two", bytes(32))},
         {"psk": {b"we two": bytes(32)}.get, "tickets": TicketKeys()},
     ),
-    "with another suite": (suites(CHACHA20), suites(AES128, CHACHA20), suites(AES128)),
+    "with another cipher suite": (suites(CHACHA20), suites(AES128, CHACHA20), suites(AES128)),
     "with no PSK": ({}, {}, {"tickets": TicketKeys()}),
 }
 
@@ -646,7 +647,8 @@ def test_a_server_that_cannot_have_taken_it(pki: Pki, what: str) -> None:
     meeting = pair.meet(early_data=DATA, server_lie=lie)
     assert offered(meeting.client)
     error = meeting.client_error
-    assert (type(error), error.alert, error.reason) == (PeerMisbehaved, Alert.illegal_parameter, "unexpected_early_data")
+    reason = "cipher_mismatch_on_early_data" if "suite" in what else "unexpected_early_data"
+    assert (type(error), error.alert, error.reason) == (PeerMisbehaved, Alert.illegal_parameter, reason)
     assert not meeting.client.info.early_data_accepted
 
 
@@ -657,7 +659,7 @@ def test_a_server_that_changes_its_mind_about_the_protocol(pki: Pki) -> None:
         EncryptedExtensions, lambda message: message.extensions.update({X.application_layer_protocol_negotiation: (b"http/1.1",)})
     )
     meeting = met_once(pki, alpn, alpn).meet(early_data=DATA, server_lie=lie)
-    refused(meeting.client, PeerMisbehaved, Alert.illegal_parameter, "unexpected_early_data", meeting)
+    refused(meeting.client, PeerMisbehaved, Alert.illegal_parameter, "alpn_mismatch_on_early_data", meeting)
 
 
 def test_a_server_that_takes_it_after_a_retry(pki: Pki) -> None:

@@ -564,7 +564,6 @@ CLIENT_LIES = [
       )),
     Case("second hello: the share is none", ext(CH, X.key_share, (P256_SHARE,), nth=2), *BAD_POINT,
          config=RETRY),
-    Case("early_data without pre_shared_key", ext(CH, X.early_data, None), ILLEGAL, "unexpected_early_data", "RFC 8446 4.2.10"),
     Case("second hello: early_data", ext(CH, X.early_data, None, nth=2), ILLEGAL, "unexpected_early_data", "RFC 8446 4.1.2",
          config=RETRY),
     Case("second hello: no cookie", no_ext(CH, X.cookie, nth=2), ILLEGAL, "wrong_cookie", "RFC 8446 4.2.2", config=COOKIE),

@@ -75,9 +75,9 @@ def something_behind(message: Any) -> None:
     message.extensions[X.padding] = b"\0"
 
 
-def early_without_psk(message: Any) -> None:
-    del message.extensions[X.pre_shared_key]
-    message.extensions[X.early_data] = None
+def another_psk(message: Any) -> None:
+    (identity,) = message.extensions[X.pre_shared_key].identities
+    identity.identity = b"somebody else's"
 
 
 def binders(change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]], nth: int = 1) -> Lie:
@@ -167,18 +167,25 @@ OF_A_CLIENT = {
         lambda: binders(lambda given: (given[0] + b"\0",)), Alert.decrypt_error, "digest_check_failed", "4.2.11"
     ),
     "the first hello's binder in the second": Case(same_binder_again, Alert.decrypt_error, "digest_check_failed", "4.2.11", RETRY),
-    "early_data without pre_shared_key": Case(
-        lambda: edit(ClientHello, early_without_psk), WRONG, "unexpected_early_data", "4.2.10"
-    ),
     "early_data in the second hello": Case(
         put(ClientHello, nth=2, early_data=None), WRONG, "unexpected_early_data", "4.1.2", RETRY
     ),
     "no PSK in the second hello, which was to be used alone": Case(
         lambda: edit(ClientHello, lambda message: message.extensions.pop(X.pre_shared_key), nth=2),
-        WRONG,
-        "second_client_hello_mismatch",
+        MISSING,
+        "missing_extension",
         "4.1.2",
         {"client": PSK_KE["client"], "server": PSK_KE["server"] | {"send_cookie": True}},
+    ),
+    "no PSK in the second hello": Case(
+        lambda: edit(ClientHello, lambda message: message.extensions.pop(X.pre_shared_key), nth=2),
+        MISSING,
+        "missing_extension",
+        "4.1.2",
+        RETRY,
+    ),
+    "another PSK in the second hello": Case(
+        lambda: edit(ClientHello, another_psk, nth=2), WRONG, "psk_identity_not_found", "4.1.2", RETRY
     ),
     "a PSK that nobody knows, and no share": Case(
         no(ClientHello, "key_share", "supported_groups", "signature_algorithms"),

@@ -10,7 +10,6 @@ from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import client13, delegation, early_data, resume13
 from minitls.handshake.compression import asked_for
-from minitls.handshake.early_data import sendable
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import offer_limits
 from minitls.handshake.negotiate import offered_schemes
@@ -43,7 +42,8 @@ def client_handshake(hs: Handshake, config: ClientConfig) -> Flow[None]:
     """The client's side, whatever version it will be."""
     known = yield from resumable(hs, config)
     external = yield from external_psks(config)
-    offer = make_offer(config, hs.info.server_name, known, external, early_data=len(hs.early_data))
+    hs.info.early_data_reason = why_not = early_data.obstacle(config, known, hs.early_data)
+    offer = make_offer(config, hs.info.server_name, known, external, early_data=why_not is None)
     send_bound(hs, offer.hello, offer.psks)
     if offer.has_early_data:
         early_data.send(hs, offer)
@@ -93,11 +93,11 @@ def make_offer(
     known: Remembered | None = None,
     external: tuple[Psk, ...] = (),
     *,
-    early_data: int = 0,
+    early_data: bool = False,
 ) -> Offer:
     """The first ClientHello (section 4.1.2), its binders still to come.
 
-    ``server_name``: a host name; addresses are not sent (RFC 6066 section 3).  ``early_data``: bytes that we have to say first.
+    ``server_name``: a host name; addresses are not sent (RFC 6066 section 3).  ``early_data``: some goes with it.
     """
     from minitls.certificates.names import is_address
 
@@ -149,7 +149,7 @@ def make_offer(
             extensions[X.ticket_request] = TicketRequest(*config.tickets_wanted)
         if config.post_handshake_auth:
             extensions[X.post_handshake_auth] = None
-        if sendable(psks[0] if psks else None, suites, early_data):
+        if early_data:
             extensions[X.early_data] = None
     if greased:
         extensions[greased[4]] = b"\0"

@@ -27,6 +27,7 @@ from minitls.handshake.flow import Flow, Handshake, expect
 from minitls.handshake.fragments import agreed_limits
 from minitls.handshake.psk import Psk, accepted_psk, offer_psks, recall_psk, send_bound
 from minitls.handshake.raw_keys import take_answer
+from minitls.info import EarlyDataReason
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
@@ -183,6 +184,7 @@ def retry(
     hs.transcript.replace_by_message_hash()
     if offer.has_early_data:
         del extensions[X.early_data]
+        hs.info.early_data_reason = EarlyDataReason.hello_retry_request
         hs.drop_write_key()
     elif offer.hello.legacy_session_id:
         hs.send_change_cipher_spec()

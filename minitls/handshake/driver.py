@@ -48,8 +48,9 @@ class Driver:
     ``question``: what the application was asked and has not answered; meanwhile the flow stands still.
     ``config``: the connection's, until the flow chooses another.
     ``offload``: computes in another thread, and gives what to await for it; None: everything is computed at once.
-    ``done``: the flow came to its end, with ``result``.  ``early_data``: for a client to send first; ``half_rtt``: a server may
-    already send data.  ``kept``: the transcript that post-handshake authentication goes on from, if there can be any.
+    ``done``: the flow came to its end, with ``result``.  ``early_data``: what a client says first, None where it offers no such;
+    ``early_data_room``: how many bytes of it may follow now.  ``half_rtt``: a server may already send data.  ``kept``: the
+    transcript that post-handshake authentication goes on from, if there can be any.
     ``transcript``: what a flow after the handshake goes on from; ``patient``: it has not begun to hear its answer, so that data and
     other messages may come first (RFC 8446 section 4.6.2).
     """
@@ -68,6 +69,7 @@ class Driver:
         "config",
         "done",
         "early_data",
+        "early_data_room",
         "half_rtt",
         "info",
         "kept",
@@ -86,7 +88,7 @@ class Driver:
         records: RecordLayer,
         framing: Framing,
         output: list[bytes],
-        early_data: bytes = b"",
+        early_data: bytes | None = None,
         offload: Offload | None = None,
         transcript: Transcript | None = None,
     ) -> None:
@@ -97,7 +99,8 @@ class Driver:
         self.info = info
         self.question: Question | None = None
         self.done = False
-        self.early_data = early_data
+        self.early_data = None if early_data is None else bytearray(early_data)
+        self.early_data_room = 0
         self.offload = offload
         self.half_rtt = False
         self._early_data_left: int | None = None
@@ -281,6 +284,7 @@ class Driver:
 
     def install_write_key(self, suite: Suite, secret: TrafficSecret) -> None:
         self.flush()
+        self.early_data_room = 0
         self._records.sealing = Sealing(suite, secret)
         self._installed(True, suite, secret)
 
@@ -308,13 +312,26 @@ class Driver:
             self._limit_later = receive  # early data was on its way before the client could know
 
     def drop_write_key(self) -> None:
+        self.early_data_room = 0
         self._records.sealing = None
 
-    def send_early_data(self) -> None:
-        self._output.append(self._records.write(ContentType.application_data, self.early_data))
-        if self.config.observer:
-            assert self._records.sealing is not None
-            self.config.observer(DataSeen(self.config.clock(), True, len(self.early_data), self._records.sealing.name))
+    def begin_early_data(self, limit: int) -> None:
+        assert self.early_data is not None
+        first, self.early_data, self.early_data_room = bytes(self.early_data), bytearray(), limit
+        self.send_early_data(first)
+
+    def send_early_data(self, data: bytes) -> int:
+        """Queue as much of this as may go as 0-RTT data now; gives how many bytes that is."""
+        taken = data[: self.early_data_room]
+        if taken:
+            assert self.early_data is not None
+            self.early_data += taken
+            self.early_data_room -= len(taken)
+            self._output.append(self._records.write(ContentType.application_data, taken))
+            if self.config.observer:
+                assert self._records.sealing is not None
+                self.config.observer(DataSeen(self.config.clock(), True, len(taken), self._records.sealing.name))
+        return len(taken)
 
     def take_early_data(self, limit: int) -> None:
         self._early_data_left = limit

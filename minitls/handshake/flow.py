@@ -74,12 +74,12 @@ def compute(ask: Callable[..., Any], *args: Any) -> Flow[Any]:
 class Handshake(Protocol):
     """What a flow can do by itself.  ``transcript`` and ``info`` are its notes of what was said and what was agreed.
 
-    ``early_data``: what a client's application wants to say first.
+    ``early_data``: what a client's application wants to say first, maybe nothing yet; None: it wants no 0-RTT data to be offered.
     """
 
     transcript: Transcript
     info: ConnectionInfo
-    early_data: bytes
+    early_data: bytearray | None
 
     def send(self, message: Message, raw: bytes | None = None) -> None:
         """Queue a handshake message, and add it to the transcript.  ``raw``: its bytes, where they were needed before."""
@@ -120,8 +120,11 @@ class Handshake(Protocol):
     def drop_write_key(self) -> None:
         """Send plaintext again: the server asked for a second hello, and knows nothing of the early data's key."""
 
-    def send_early_data(self) -> None:
-        """Queue ``early_data``, under the key that is installed."""
+    def begin_early_data(self, limit: int) -> None:
+        """Queue ``early_data``, under the key that is installed.
+
+        The application may add to it, up to this limit, until the next key to write with is installed.
+        """
 
     def take_early_data(self, limit: int) -> None:
         """Hand up application data as early data, at most so many bytes, until the next key to read with is installed."""

@@ -14,7 +14,7 @@ from minitls.config import ClientAuth, ClientConfig, ServerConfig
 from minitls.crypto.psk import KDFS, ExternalPsk, read_imported_identity
 from minitls.crypto.schedule import EarlySecret, hash_length
 from minitls.crypto.suites import SUITES, Suite
-from minitls.data import dataclass
+from minitls.data import dataclass, replace
 from minitls.errors import Alert, Misuse, PeerMisbehaved
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.handshake.raw_keys import types_processed
@@ -147,18 +147,39 @@ def accepted_psk(psks: Sequence[Psk], answer: ServerHello, suite: Suite) -> Psk 
 # the server -------------------------------------------------------------------------------------------------------------
 
 
-def choose_psk(hs: Handshake, config: ServerConfig, hello: ClientHello, protocol: str | None, hashes: Set[str]) -> Flow[Psk | None]:
+def choose_psk(hs: Handshake, config: ServerConfig, hello: ClientHello, hashes: Set[str]) -> Flow[Psk | None]:
     """The first of the client's that we know, if all it is bound to is as it was; ``hashes``: of the suites that both have."""
     offered: OfferedPsks | None = hello.extensions.get(X.pre_shared_key)
     if offered is None or choose_mode(hello, config.policy) is None:
         return None
     for index, identity in enumerate(offered.identities[:MAX_IDENTITIES]):
-        psk = yield from session_psk(hs, config, hello, identity.identity, protocol, index)
+        psk = yield from session_psk(hs, config, hello, identity.identity, index)
         if psk is None and config.psk is not None and config.client_auth is not ClientAuth.require:  # who has a key shows none
             psk = yield from external_psk(config, identity.identity, index)
         if psk is not None and psk.hash_name in hashes:
             return psk
     return None
+
+
+def offered_again(hello: ClientHello, psk: Psk) -> Psk:
+    """The PSK that we chose, in a second hello: only those may be missing there that do not fit the suite (section 4.1.2)."""
+    offered: OfferedPsks | None = hello.extensions.get(X.pre_shared_key)
+    if offered is None:
+        raise PeerMisbehaved(
+            Alert.missing_extension,
+            "the second ClientHello has no pre_shared_key, and the first had",
+            rule="RFC 8446 4.1.2",
+            reason="missing_extension",
+        )
+    for index, each in enumerate(offered.identities):
+        if each.identity == psk.identity:
+            return replace(psk, index=index)
+    raise PeerMisbehaved(
+        Alert.illegal_parameter,
+        "the second ClientHello has not the PSK of the first that we chose",
+        rule="RFC 8446 4.1.2",
+        reason="psk_identity_not_found",
+    )
 
 
 def choose_mode(hello: ClientHello, policy: Policy) -> PskKeyExchangeMode | None:
@@ -170,9 +191,7 @@ def choose_mode(hello: ClientHello, policy: Policy) -> PskKeyExchangeMode | None
     return PskKeyExchangeMode.psk_ke if PskKeyExchangeMode.psk_ke in common else None
 
 
-def session_psk(
-    hs: Handshake, config: ServerConfig, hello: ClientHello, identity: bytes, protocol: str | None, index: int
-) -> Flow[Psk | None]:
+def session_psk(hs: Handshake, config: ServerConfig, hello: ClientHello, identity: bytes, index: int) -> Flow[Psk | None]:
     """The key of a ticket of ours."""
     session = yield from open_ticket(config, identity)
     if (
@@ -180,7 +199,6 @@ def session_psk(
         or session.version != ProtocolVersion.TLSv1_3
         or session.cipher_suite not in SUITES
         or not is_bound_to(session, hs.info.server_name)
-        or session.alpn.decode("ascii") != (protocol or "")
         or session.context != context_of(config)
         or session.certificate_type not in types_processed(hello)
         or not session.alive(config.clock())

@@ -1,8 +1,9 @@
 """What a session is bound to, in either version: the same checks when it is offered and when it is taken up.
 
-A session is bound to the server's name, the application protocol (TLS 1.3), the client's certificate and what the server asks
-of clients.  The peer's certificates are verified again, with what was stapled to them, by the configuration and at the time of
-now: resumption never outlives trust, unless the configuration says so.
+A session is bound to the server's name, the client's certificate and what the server asks of clients.  The application protocol
+is agreed on anew each time (RFC 7301 section 3.1); only early data is bound to it.  The peer's certificates are verified again,
+with what was stapled to them, by the configuration and at the time of now: resumption never outlives trust, unless the
+configuration says so.
 """
 
 from __future__ import annotations

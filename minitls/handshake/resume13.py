@@ -82,12 +82,12 @@ def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSes
 
 
 def offerable(config: ClientConfig, session: Session) -> bool:
-    """Whether the policy still has a suite of the session's hash, and we still ask for its application protocol, if it has one."""
+    """Whether the policy still has a suite of the session's hash."""
     suite = SUITES.get(session.cipher_suite)
     if suite is None or not session.has_peer:
         return False
     ours = [SUITES[int(code)].hash_name for code in config.policy.cipher_suites if code in SUITES]
-    return suite.hash_name in ours and (not session.alpn or session.alpn.decode("ascii", "replace") in config.alpn)
+    return suite.hash_name in ours
 
 
 # the server -------------------------------------------------------------------------------------------------------------

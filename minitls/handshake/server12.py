@@ -27,6 +27,7 @@ from minitls.handshake.tls12 import (
     send_finished,
     show,
 )
+from minitls.info import EarlyDataReason
 from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions, serialize
 from minitls.wire.extensions import UNCOMPRESSED, CertificateStatus
@@ -53,6 +54,7 @@ EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
 def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[None]:
     """Hello; certificate and key exchange; then ChangeCipherSpec and Finished both ways, the first words under keys."""
     check_hello(config, hello)
+    hs.info.early_data_reason = EarlyDataReason.protocol_version
     known = yield from find_session(hs, config, hello)
     if known is not None:
         yield from resume(hs, config, hello, known)

@@ -35,7 +35,7 @@ from minitls.handshake.negotiate import (
     common_suites,
     offered_schemes,
 )
-from minitls.handshake.psk import Psk, check_binder, choose_mode, choose_psk, recall_psk
+from minitls.handshake.psk import Psk, check_binder, choose_mode, choose_psk, offered_again, recall_psk
 from minitls.handshake.raw_keys import answer_types, choose_client_type, types_processed
 from minitls.handshake.resume13 import send_tickets, tickets_wanted
 from minitls.wire.codec import Extensions
@@ -124,28 +124,22 @@ def agree(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[Terms
     check_hello(hello)
     protocol = choose_alpn(hello.alpn if X.application_layer_protocol_negotiation in hello.extensions else None, config.alpn)
     hashes = {suite.hash_name for suite in common_suites(hello.cipher_suites, config.policy)}
-    psk = yield from choose_psk(hs, config, hello, protocol, hashes)
+    psk = yield from choose_psk(hs, config, hello, hashes)
     suite, why = choose_cipher_suite(hello.cipher_suites, config.policy, psk)
     hs.transcript.use(suite.hash_name)
     hs.chosen("cipher_suite", suite.name, why)
     group, ask_again = key_exchange(hs, config, hello, psk)
     if ask_again or config.send_cookie:
-        early_data.skip(hs, hello)
+        yield from early_data.accept(hs, config, hello, psk, suite, protocol, retry=True)
         hello = yield from retry(hs, config, hello, suite, group, ask_again)
-        psk = yield from choose_psk(hs, config, hello, protocol, {suite.hash_name})
-        if group is None and psk is None:
-            raise PeerMisbehaved(
-                Alert.illegal_parameter,
-                "the second ClientHello has not the PSK of the first",
-                rule="RFC 8446 4.1.2",
-                reason="second_client_hello_mismatch",
-            )
+        psk = None if psk is None else offered_again(hello, psk)
     early = False
     if psk is not None:
         check_binder(hs, hello, psk)
         recall_psk(hs, psk, with_key_exchange=group is not None)
+        hs.info.ticket_age_skew = early_data.ticket_age_skew(config, hello, psk)
     if not hs.info.hello_retry:
-        early = yield from early_data.accept(hs, config, hello, psk, suite)
+        early = yield from early_data.accept(hs, config, hello, psk, suite, protocol, retry=False)
     hs.info.version = str(ProtocolVersion.TLSv1_3)
     hs.info.cipher_suite = suite.name
     hs.info.group = None if group is None else group.name
@@ -207,10 +201,6 @@ def check_hello(hello: ClientHello) -> None:
         )
     if X.pre_shared_key in extensions:
         check_pre_shared_key(extensions)
-    elif X.early_data in extensions:
-        raise PeerMisbehaved(
-            Alert.illegal_parameter, "early_data without pre_shared_key", rule="RFC 8446 4.2.10", reason="unexpected_early_data"
-        )
 
 
 def key_exchange(hs: Handshake, config: ServerConfig, hello: ClientHello, psk: Psk | None) -> tuple[Group | None, bool]:
