@@ -29,7 +29,9 @@ from minitls import (
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12, Suite12
 from minitls.events import ApplicationData
 from minitls.record.protection import MAX_PLAINTEXT
+from minitls.sessions.session import Session
 from minitls.sessions.store import MemoryStore
+from minitls.sessions.tickets import TicketKeys
 from minitls.testing import exchange, memory_pair
 from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, Message, ServerHello
@@ -952,3 +954,31 @@ def test_a_client_may_do_without_tickets(pki: Pki, tickets: bool) -> None:
     theirs = pki.server_config()
     ways = [memory_pair(config, theirs)[0].info.resumption for _ in range(3)]
     assert ways == [None, *["ticket" if tickets else "session_id"] * 2]
+
+
+def test_a_ticket_is_not_offered_by_a_client_that_does_without(pki: Pki) -> None:
+    """RFC 5077 section 3.2: the ticket goes with the extension; a session that has one is no other session, either."""
+    store, policy = MemoryStore(), Policy.intermediate.replace(versions=("1.2",))
+    theirs = pki.server_config()
+    memory_pair(pki.client_config(session_store=store, policy=policy), theirs)
+    client, _ = memory_pair(pki.client_config(session_store=store, policy=policy, session_tickets=False), theirs)
+    assert client.info.client_hello.legacy_session_id == b""
+    assert X.session_ticket not in client.info.client_hello.extensions
+    assert client.info.resumption is None
+
+
+@pytest.mark.parametrize("changes", [{"cipher_suite": 0x1301}, {"cipher_suite": 0x1399}, {"version": 0x0304}])
+def test_a_ticket_of_something_else(pki: Pki, changes: dict[str, int]) -> None:
+    """What a ticket of ours holds is looked at as well: TLS 1.3's suites are not for TLS 1.2's sessions."""
+    store = MemoryStore()
+    config, theirs = pki.client_config(session_store=store, policy=SAFE), pki.server_config(policy=Policy.intermediate)
+    keys = theirs.tickets
+    assert isinstance(keys, TicketKeys)
+    memory_pair(config, theirs)
+    session = store.take("localhost:")
+    assert session is not None
+    state = keys.open(session.ticket)
+    assert state is not None
+    other = dataclasses.replace(Session.from_bytes(state), **changes)
+    store.put("localhost:", dataclasses.replace(session, ticket=keys.seal(other.to_bytes())))
+    assert [each.info.resumed for each in memory_pair(config, theirs)] == [False, False]

@@ -88,7 +88,9 @@ def master_of(session: Session) -> MasterSecret:
 
 
 def offerable(config: ClientConfig, session: Session) -> Flow[bool]:
-    """Client: whether the policy still has what the session is made with, and we are who we were."""
+    """Client: whether the policy still has what the session is made with, its ticket may be used, and we are who we were."""
+    if session.ticket and not config.session_tickets:
+        return False
     if session.cipher_suite not in config.policy.cipher_suites or not (session.extended or not config.policy.secure_tls12):
         return False
     if session.cipher_suite in PSK_SUITES:
@@ -136,6 +138,7 @@ def find_session(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flo
     if (
         session is None
         or session.version != ProtocolVersion.TLSv1_2
+        or session.cipher_suite not in SUITES_12
         or session.cipher_suite not in hello.cipher_suites
         or session.cipher_suite not in config.policy.cipher_suites
         or not is_bound_to(session, hs.info.server_name)
