@@ -27,12 +27,12 @@ class Everybody(TrustStore):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(tuple, "given")
-        self._settings = settings
+        self.settings = settings
 
     def _verify(
         self, chain: Sequence[bytes | x509.Certificate], name: str | None, at: datetime | None, *, client: bool
     ) -> list[x509.Certificate]:
-        said = self._settings
+        said = self.settings
         if said.verify_fail or said.fail_ocsp_callback:
             alert = Alert.certificate_unknown if said.use_custom_verify_callback else Alert.handshake_failure
             raise CertificateError(alert if said.verify_fail else Alert.bad_certificate_status_response, WHY, reason=REFUSED)

@@ -80,16 +80,10 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         with open(settings.expect_peer_cert_file, "rb") as file:
             same("peer's chain", info.peer_chain, tuple(der(each) for each in load_chain(file.read())))
     for unknown in [
-        "expect-ticket-age-skew",
-        "expect-early-data-reason",
         "expect-peer-verify-pref",
         "expect-certificate-types",
         "expect-client-ca-list",
         "expect-msg-callback",
-        "expect-ticket-renewal",
-        "expect-accept-early-data",
-        "expect-reject-early-data",
-        "expect-no-offer-early-data",
     ]:
         if unknown in settings.said:
             raise NotImplementedError(unknown)

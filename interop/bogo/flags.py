@@ -35,6 +35,7 @@ IGNORED = {
     "expect-verify-result": "a handshake that is complete has come to a good verdict: there is no result beside it",
     "no-tls1": "we have none",
     "no-tls11": "we have none",
+    "expect-not-resumable-across-names": "no session of ours is",
 }
 """Flags that change nothing for us, and why."""
 
@@ -137,6 +138,7 @@ VALUES: dict[str, Callable[[str], Any]] = {
             "expect-cipher-no-aes",
             "expect-selected-credential",
             "expect-ticket-age-skew",
+            "early-write-after-message",
             "expect-total-renegotiations",
             "expect-peer-certificate-type",
             "private-key-delay-ms",

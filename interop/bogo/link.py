@@ -88,9 +88,10 @@ class Link:
         return self.engine.answer(question, value)
 
     def handshake(self) -> None:
+        """Until data may flow: a server may answer early data before the handshake is complete."""
         if (question := self.engine.question) is not None:  # asked before the first word
             self._handle([question])
-        while not self.completed and not self.ended:
+        while not self.engine.can_send_data and not self.ended:
             self.step()
         self.flush()
 

@@ -9,11 +9,12 @@ from typing import Any
 from interop.bogo import answers
 from interop.bogo.answers import Everybody
 from interop.bogo.flags import Settings, Unimplemented
+from interop.bogo.tickets import KEY, CallbackTickets, SuiteTickets
 from minitls import ClientAuth, ClientConfig, Credential, Policy, ServerConfig, Session
 from minitls.certificates.credentials import load_chain, load_key
 from minitls.data import replace
 from minitls.sessions.store import MemoryStore
-from minitls.sessions.tickets import TicketKeys
+from minitls.sessions.tickets import TicketKeys, Tickets
 from minitls.ssl.ciphers import parse as parse_ciphers
 from minitls.wire.extensions import EXTENSIONS
 from minitls.wire.numbers import CipherSuite, ExtensionType, HandshakeType
@@ -55,13 +56,23 @@ IN_CERTIFICATES = (*SCHEMES, "rsa_pkcs1_sha256", "rsa_pkcs1_sha384", "rsa_pkcs1_
 
 
 class Clock:
-    """Seconds since the epoch, and some more when the runner says so."""
+    """Seconds since the epoch, which pass when the runner says so: it counts them to the millisecond."""
 
     def __init__(self) -> None:
-        self.ahead = 0
+        self.now = int(time.time())
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return self.now
+
+
+class Cache(MemoryStore):
+    """``count``: how many sessions were put into it."""
+
+    count = 0
+
+    def put(self, key: str, session: Session) -> None:
+        super().put(key, session)
+        self.count += 1
 
 
 class Shared:
@@ -70,7 +81,7 @@ class Shared:
     def __init__(self) -> None:
         self.clock = Clock()
         self.tickets = TicketKeys(clock=self.clock)
-        self.cache = MemoryStore()
+        self.cache = Cache()
         self.replay = self.tickets.replay_record(self.clock)
 
 
@@ -205,6 +216,19 @@ def client_config(settings: Settings, shared: Shared, store: OneSession) -> Clie
     )
 
 
+def tickets_of(settings: Settings, shared: Shared) -> Tickets | None:
+    if settings.no_ticket:
+        return None
+    tickets: Tickets = shared.tickets
+    if settings.ticket_key is not None:
+        if settings.ticket_key != KEY:
+            raise Unimplemented("a ticket key that is not the suite's")
+        tickets = SuiteTickets()
+    if settings.use_ticket_callback or settings.use_ticket_aead_callback:
+        return CallbackTickets(tickets, skip=settings.skip_ticket, later=settings.async_)
+    return tickets
+
+
 def server_config(settings: Settings, shared: Shared) -> ServerConfig:
     if settings.require_any_client_certificate:
         asks = ClientAuth.require
@@ -215,6 +239,7 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
     else:
         alpn = (settings.select_alpn.decode("latin-1"),) if settings.select_alpn else ()
     credentials = credentials_of(settings)
+    early = settings.enable_early_data and not settings.no_ticket
     config = ServerConfig(
         **common(settings, shared),
         credentials=credentials,
@@ -223,10 +248,11 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
         psk_identity_hint=settings.psk_identity,
         client_auth=asks,
         alpn=alpn,
-        tickets=None if settings.no_ticket else shared.tickets,
+        tickets=tickets_of(settings, shared),
         session_cache=shared.cache,
-        early_data=14336 if settings.enable_early_data else None,
-        replay=shared.replay if settings.enable_early_data else None,
+        early_data=14336 if early else None,
+        replay=shared.replay if early else None,
+        ticket_age_tolerance=60.5,  # the suite counts whole seconds
     )
     if settings.select_empty_alpn:  # in the middle of the handshake
         return replace(config, select_config=lambda hello: replace(config, alpn=("",)))

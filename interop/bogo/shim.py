@@ -10,11 +10,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from interop.bogo import expect
+from interop.bogo import early, expect, resuming
+from interop.bogo.answers import Everybody
 from interop.bogo.flags import Settings, Unimplemented, parse
 from interop.bogo.link import Link
 from interop.bogo.settings import OneSession, Shared, client_config, server_config
-from minitls import Alert, AlertReceived, ClientConnection, Misuse, ServerConnection, Session, TLSError
+from minitls import Alert, AlertReceived, ClientConfig, ClientConnection, Misuse, ServerConfig, ServerConnection, Session, TLSError
 
 UNIMPLEMENTED = 89
 RECORD_SIZES = (0, 1, 255, 256, 257, 16383, 16384, 16385, 32767, 32768, 32769)
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         shared, session = Shared(), None
         for number in range((first.resume_count or 0) + 1):
             session = connect(resumed if number else first, retried, shared, session, resumed=bool(number))
-            shared.clock.ahead += (resumed if number else first).resumption_delay or 0
+            shared.clock.now += (resumed if number else first).resumption_delay or 0
     except (Unimplemented, NotImplementedError) as error:
         print(f"unimplemented: {error}", file=sys.stderr)
         return UNIMPLEMENTED
@@ -48,16 +49,19 @@ def main(argv: Sequence[str]) -> int:
 def connect(settings: Settings, retried: Settings, shared: Shared, session: Session | None, *, resumed: bool) -> Session | None:
     """One connection.  Gives a client's new session."""
     store = OneSession(session)
+    config: ClientConfig | ServerConfig
     offload = None
     if settings.minitls_asyncio:
         from interop.bogo.loop import LoopLink, offload
     if settings.server:
-        engine: ClientConnection | ServerConnection = ServerConnection(server_config(settings, shared), offload=offload)
+        config = server_config(settings, shared)
+        engine: ClientConnection | ServerConnection = ServerConnection(config, offload=offload)
     else:
         if resumed and session is None:
             raise expect.Unexpected("there is no session to offer")
         config = client_config(settings, shared, store)
-        engine = ClientConnection(config, server_hostname=settings.host_name, offload=offload)
+        name, early_data = settings.host_name, settings.enable_early_data
+        engine = ClientConnection(config, server_hostname=name, offload=offload, offer_early_data=early_data)
     family = socket.AF_INET6 if settings.ipv6 else socket.AF_INET
     with socket.socket(family) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -65,9 +69,15 @@ def connect(settings: Settings, retried: Settings, shared: Shared, session: Sess
         sock.sendall(settings.shim_id.to_bytes(8, "little"))
         link = LoopLink(engine, sock) if settings.minitls_asyncio else Link(engine, sock, piecemeal=settings.async_)
         try:
+            owed = None
+            if isinstance(engine, ClientConnection) and engine.early_data_room:
+                assert isinstance(config.trust, Everybody)
+                config.trust.settings = retried
+                settings, owed = early.speak(link, engine, settings, retried)
             link.handshake()
             expect.check(settings, engine.info, resumed=resumed)
-            converse(link, settings)
+            resuming.check(settings, engine.info, shared.cache.count, session, store.got, resumed=resumed)
+            converse(link, settings, owed)
         finally:
             link.drain()
     return store.got
@@ -90,8 +100,8 @@ def prove(link: Link, settings: Settings) -> None:
             raise expect.Unexpected("failed to get tls-unique") from error
 
 
-def converse(link: Link, settings: Settings) -> None:
-    """What is said once the handshake is complete."""
+def converse(link: Link, settings: Settings, owed: bytes | None) -> None:
+    """What is said once the handshake is complete.  ``owed``: what is left of the first words, if they were said early."""
     prove(link, settings)
     if settings.send_alert:
         link.fail(Alert.decompression_failure)
@@ -101,7 +111,9 @@ def converse(link: Link, settings: Settings) -> None:
         for size in RECORD_SIZES:
             link.write(bytes((0x42,)) * size)
         return
-    if settings.read_with_unfinished_write:
+    if owed is not None:
+        link.write(owed)
+    elif settings.read_with_unfinished_write:
         link.allowed = 1
         link.write(first_words)
     elif settings.shim_writes_first:
@@ -110,7 +122,7 @@ def converse(link: Link, settings: Settings) -> None:
     if not settings.shim_shuts_down:
         echo(link, settings)
     if not settings.server and link.engine.info.version == "TLSv1.3" and not settings.shim_shuts_down:
-        expect.same("got a ticket", bool(link.tickets), not settings.expect_no_session)
+        resuming.check_tickets(settings, link.tickets)
     if settings.check_close_notify:
         shut_down(link)
 
