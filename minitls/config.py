@@ -11,9 +11,9 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from minitls.crypto.compression import compressions
+from minitls.crypto.compression import Compression, compressions
 from minitls.crypto.psk import ExternalPsk
 from minitls.data import dataclass, field
 from minitls.errors import Misuse
@@ -24,7 +24,7 @@ from minitls.sessions.session import MAX_LIFETIME
 from minitls.sessions.store import MemoryStore, SessionCache, SessionStore
 from minitls.sessions.tickets import TicketKeys, Tickets
 from minitls.wire.hello import ClientHello
-from minitls.wire.names import Name, lookup_all
+from minitls.wire.names import Name, lookup, lookup_all
 from minitls.wire.numbers import CertificateCompressionAlgorithm, CertificateType
 
 if TYPE_CHECKING:
@@ -107,8 +107,9 @@ class _Config:
     ``handshake_timeout``: seconds for the whole handshake; the asyncio transports keep it.
     ``record_padding``: application data's records are padded to a multiple of this many bytes (RFC 8446 section 5.4); 0: not.
     ``record_size_limit``: ask the peer for records of at most this many bytes (RFC 8449); None: as long as they may be.
-    ``certificate_compression``: how certificates may be compressed (RFC 8879), best first: "brotli", "zstd", "zlib".  The peer is
-    asked for these, and gets the first that it can read.  None: the peer is not asked, and gets the best that is installed.
+    ``certificate_compression``: how certificates may be compressed (RFC 8879), best first: "brotli", "zstd", "zlib", or one's own
+    :class:`minitls.crypto.compression.Compression`.  The peer is asked for these, and gets the first that it can read.  None: it is
+    not asked, and gets the best that is installed.
     ``grease``: send RFC 8701's meaningless values, in hellos and in tickets, so that peers stay tolerant of what comes later.
     ``renegotiation_ends``: who asks for what nobody gets in TLS 1.2 is sent away; by default warned (RFC 5246 section 7.2.2).
     ``clock``: seconds since the epoch; ``random``: n random bytes.  For tests.
@@ -129,7 +130,7 @@ class _Config:
     handshake_timeout: float = 60.0
     record_padding: int = 0
     record_size_limit: int | None = None
-    certificate_compression: tuple[Name, ...] | None = None
+    certificate_compression: tuple[Name | Compression, ...] | None = None
     grease: bool = True
     renegotiation_ends: bool = False
     clock: Callable[[], float] = field(default=time.time, repr=False)
@@ -172,12 +173,20 @@ class _Config:
         object.__setattr__(self, "trusted_keys", tuple(map(as_spki, self.trusted_keys)))
 
     def _check_compression(self) -> None:
-        registry = CertificateCompressionAlgorithm
-        codes = lookup_all(registry, registry, "certificate compression", self.certificate_compression or ())
-        for code in codes:
-            if code not in compressions():
-                raise Misuse(f"{code.name} is not installed: pip install 'minitls[compress]'", rule="RFC 8879 3")
-        object.__setattr__(self, "certificate_compression", codes)
+        registry, found = CertificateCompressionAlgorithm, {}
+        for each in self.certificate_compression or ():
+            if not isinstance(each, Compression):
+                code = lookup(registry, registry, "certificate compression", each)
+                if code not in compressions():
+                    raise Misuse(f"{code.name} is not installed: pip install 'minitls[compress]'", rule="RFC 8879 3")
+                each = compressions()[code]
+            found[each.code] = each
+        object.__setattr__(self, "certificate_compression", tuple(found.values()))
+
+    @property
+    def compressions(self) -> tuple[Compression, ...]:
+        """``certificate_compression`` as what does it."""
+        return cast("tuple[Compression, ...]", self.certificate_compression or ())
 
     def log_secret(self, label: str, client_random: bytes, secret: bytes) -> None:
         """One line of the key log (RFC 9850), if there is one."""

@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 
-from minitls import Alert, ClientAuth, ClientConnection, Connection, Misuse, PeerMisbehaved, ServerConnection
-from minitls.crypto.compression import compressions
+from minitls import Alert, ClientAuth, ClientConnection, Connection, Misuse, PeerMisbehaved, Policy, ServerConnection
+from minitls.crypto.compression import Compression, compressions
 from minitls.observe import MessageSeen
 from minitls.testing import memory_pair
 from minitls.wire.codec import parse
 from minitls.wire.framing import MAX_CERTIFICATE
-from minitls.wire.messages import Certificate, CompressedCertificate
+from minitls.wire.hello import ClientHello
+from minitls.wire.messages import Certificate, CertificateRequest, CompressedCertificate
 from minitls.wire.numbers import CertificateCompressionAlgorithm as Algorithm
+from minitls.wire.numbers import ExtensionType as X
 from tests.conftest import Pki
-from tests.liar import Lie, edit, instead, lying_client, lying_server, meet
+from tests.liar import Lie, edit, instead, lying_client, lying_server, meet, with_extension
 
 EACH = ("zlib", "brotli", "zstd")
 
@@ -218,3 +220,48 @@ def test_the_message_is_declared() -> None:
     """RFC 8879 section 4."""
     message = parse(CompressedCertificate, bytes.fromhex("0001 000005 000003 616263"))
     assert (message.algorithm, message.uncompressed_length, message.compressed_certificate_message) == (1, 5, b"abc")
+
+
+def backwards(data: bytes, length: int) -> bytes:
+    if not data.startswith(b"!"):
+        raise ValueError("none of ours")
+    return data[:0:-1][: length + 1]
+
+
+OWN = Compression(0xFF01, lambda data: b"!" + data[::-1], backwards)
+
+
+def test_one_of_ones_own(pki: Pki) -> None:
+    """By its number for private use, beside the others, and no less strictly."""
+    auth = {"client_auth": ClientAuth.require, "trust": pki.trust}
+    seen: list[Any] = []
+    ours = pki.client_config(credential=pki.client(), certificate_compression=("zlib", OWN), observer=seen.append)
+    client, server = memory_pair(ours, pki.server_config(certificate_compression=(OWN, "zlib"), **auth))
+    assert (client.info.peer_chain, server.info.peer_chain) == (pki.server().chain, pki.client().chain)
+    compressed = [e.message for e in seen if isinstance(e, MessageSeen) and isinstance(e.message, CompressedCertificate)]
+    assert [each.algorithm for each in compressed] == [0xFF01, Algorithm.zlib]
+    for change, reason in (
+        (lambda m: setattr(m, "uncompressed_length", 12), "cert_decompression_failed"),
+        (lambda m: setattr(m, "compressed_certificate_message", b"?"), "cert_decompression_failed"),
+        (lambda m: setattr(m, "algorithm", 0xFF02), "unknown_cert_compression_alg"),
+    ):
+        lie = edit(CompressedCertificate, change)  # type: ignore[arg-type]
+        meeting = meet(
+            ClientConnection(ours, server_hostname="localhost"),
+            lying_server(pki.server_config(certificate_compression=(OWN,)), lie),
+        )
+        assert meeting.client_error.reason == reason
+
+
+@pytest.mark.parametrize("version", ["TLSv1.3", "TLSv1.2"])
+def test_an_algorithm_twice(pki: Pki, version: str) -> None:
+    """Whether or not we compress, or would know either."""
+    twice = with_extension(ClientHello, X.compress_certificate, b"\x04\xff\x07\xff\x07", first=True)
+    policy = Policy.intermediate.replace(versions=(version,))
+    meeting = meet(lying_client(pki.client_config(policy=policy), twice), ServerConnection(pki.server_config()))
+    assert (meeting.server_error.alert, meeting.server_error.reason) == (Alert.illegal_parameter, "duplicate_compression_algorithm")
+    assert meeting.server_error.rule == "RFC 8879 3"
+    asked = with_extension(CertificateRequest, X.compress_certificate, b"\x04\x00\x01\x00\x01", first=True)
+    server = pki.server_config(client_auth=ClientAuth.request, trust=pki.trust)
+    meeting = meet(ClientConnection(pki.client_config(), server_hostname="localhost"), lying_server(server, asked))
+    assert meeting.client_error.reason == "duplicate_compression_algorithm"

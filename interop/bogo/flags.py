@@ -113,6 +113,7 @@ SWITCHES = [
     "set-ocsp-in-callback",
     "decline-ocsp-callback",
     "fail-ocsp-callback",
+    "install-cert-compression-algs",
     "must-match-issuer",
 ]
 
@@ -142,6 +143,7 @@ VALUES: dict[str, Callable[[str], Any]] = {
             "expect-total-renegotiations",
             "expect-peer-certificate-type",
             "private-key-delay-ms",
+            "install-one-cert-compression-alg",
         ],
         int,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from interop.bogo.flags import Settings, Unimplemented
 from interop.bogo.tickets import KEY, CallbackTickets, SuiteTickets
 from minitls import ClientAuth, ClientConfig, Credential, Policy, ServerConfig, Session
 from minitls.certificates.credentials import load_chain, load_key
+from minitls.crypto.compression import Compression
 from minitls.data import replace
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys, Tickets
@@ -179,12 +181,34 @@ def credentials_of(settings: Settings) -> tuple[Credential, ...]:
     return tuple(filter(None, map(credential_of, [*settings.credentials, settings])))
 
 
+def _growing(data: bytes, length: int) -> bytes:
+    if not data.startswith(GROWTH):
+        raise ValueError("it does not begin as it should")
+    return data[len(GROWTH) : len(GROWTH) + length + 1]
+
+
+GROWTH = b"\1\2\3\4"
+COMPRESSIONS = (
+    Compression(0xFF02, lambda data: GROWTH + data, _growing),
+    Compression(0xFF01, lambda data: data.removeprefix(b"\0\0"), lambda data, length: (b"\0\0" + data)[: length + 1]),
+    Compression(0xFF03, lambda data: os.urandom(1) + data, lambda data, length: data[1 : length + 2]),
+)
+"""The suite's own, which have no sense but to be seen."""
+
+
+def compressions_of(settings: Settings) -> tuple[Compression, ...]:
+    """() is none at all, also for a server."""
+    every, one = settings.install_cert_compression_algs, settings.install_one_cert_compression_alg
+    return tuple(each for each in COMPRESSIONS if every or each.code == one)
+
+
 def common(settings: Settings, shared: Shared) -> dict[str, Any]:
     accepted = settings.accepted_peer_cert_types or None
     return {
         "policy": policy_of(settings),
         "clock": shared.clock,
         "handshake_timeout": 10,
+        "certificate_compression": compressions_of(settings),
         "renegotiation_ends": not settings.renegotiate_ignore,
         "trust": Everybody(settings),
         "reverify": settings.reverify_on_resume,

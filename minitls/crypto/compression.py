@@ -1,5 +1,5 @@
 """What certificates may be compressed with (RFC 8879 section 3): zlib always, brotli and zstd where their packages are (the extra
-``compress``).
+``compress``), and what an application brings.
 
 A stranger's bytes are decompressed up to the length that is asked for, and not one byte further than what shows that there is more.
 """
@@ -16,18 +16,23 @@ from minitls.wire.numbers import CertificateCompressionAlgorithm as Algorithm
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """``decompress(data, length)``: at most ``length`` + 1 bytes, so that more can be seen; raises what ``failures`` lists."""
+    """An algorithm, which may be one's own.
 
+    ``code``: its number (RFC 8879 section 7.3): 16384 to 65535 are for private use.  ``compress(data)``: what it gives may be kept
+    for the same data.  ``decompress(data, length)``: at most ``length`` + 1 bytes, so that more can be seen; raises what ``failures``
+    lists where a stranger's bytes make no sense.
+    """
+
+    code: int
     compress: Callable[[bytes], bytes]
     decompress: Callable[[bytes, int], bytes]
-    failures: tuple[type[Exception], ...]
+    failures: tuple[type[Exception], ...] = (ValueError,)
 
 
 @cache
 def compressions() -> Mapping[int, Compression]:
     """What can be used here, smallest result first."""
-    found = (_brotli(), _zstd(), _zlib())
-    return {code: each for code, each in zip((Algorithm.brotli, Algorithm.zstd, Algorithm.zlib), found, strict=True) if each}
+    return {each.code: each for each in (_brotli(), _zstd(), _zlib()) if each}
 
 
 def _zlib() -> Compression:
@@ -38,7 +43,7 @@ def _zlib() -> Compression:
             raise zlib.error("the stream has no end")
         return (out + inflating.unused_data)[: length + 1]
 
-    return Compression(lambda data: zlib.compress(data, 9), decompress, (zlib.error,))
+    return Compression(Algorithm.zlib, lambda data: zlib.compress(data, 9), decompress, (zlib.error,))
 
 
 def _brotli() -> Compression | None:
@@ -58,7 +63,7 @@ def _brotli() -> Compression | None:
         return out[: length + 1]  # it gives whole blocks, and the first may be longer
 
     # The best quality, 11, makes a chain one in a hundred smaller, and takes 3 ms where this takes 0.05: each host has its own.
-    return Compression(partial(brotli.compress, quality=5), decompress, (brotli.error,))
+    return Compression(Algorithm.brotli, partial(brotli.compress, quality=5), decompress, (brotli.error,))
 
 
 def _zstd() -> Compression | None:
@@ -72,4 +77,4 @@ def _zstd() -> Compression | None:
             out: bytes = reader.read(length + 1)
         return out
 
-    return Compression(zstandard.ZstdCompressor(19).compress, decompress, (zstandard.ZstdError,))
+    return Compression(Algorithm.zstd, zstandard.ZstdCompressor(19).compress, decompress, (zstandard.ZstdError,))

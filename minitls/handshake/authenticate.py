@@ -19,7 +19,7 @@ from minitls.crypto.signatures import SCHEMES, signed_content
 from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import delegation, raw_keys
-from minitls.handshake.compression import asked_for, choose_compression, compress, decompress
+from minitls.handshake.compression import choose_compression, compress, decompress
 from minitls.handshake.flow import Flow, Handshake, compute, expect, resolve
 from minitls.handshake.negotiate import choose_credential
 from minitls.wire.codec import Extensions
@@ -247,7 +247,7 @@ def check_may_sign(key: PeerKey) -> None:
 def receive_certificate(config: ClientConfig | ServerConfig, message: Message) -> Certificate:
     """The peer's Certificate, also where it came compressed (RFC 8879)."""
     if isinstance(message, CompressedCertificate):
-        return decompress(message, asked_for(config))
+        return decompress(message, config.compressions)
     assert isinstance(message, Certificate)
     return message
 

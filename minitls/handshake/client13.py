@@ -22,6 +22,7 @@ from minitls.handshake.authenticate import (
     send_finished,
     verify_chain,
 )
+from minitls.handshake.compression import check_offer
 from minitls.handshake.delegation import delegate_for
 from minitls.handshake.flow import Flow, Handshake, expect
 from minitls.handshake.fragments import agreed_limits
@@ -309,7 +310,8 @@ def check_request(request: CertificateRequest) -> CertificateRequest:
 
 
 def check_request_extensions(request: CertificateRequest) -> None:
-    """Section 4.3.2: the one that it must have."""
+    """Section 4.3.2: the one that it must have; and one that must not say anything twice."""
+    check_offer(request.extensions)
     if X.signature_algorithms not in request.extensions:
         raise PeerMisbehaved(
             Alert.missing_extension,

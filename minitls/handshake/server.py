@@ -5,6 +5,7 @@ from __future__ import annotations
 from minitls.config import ServerConfig
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import server13
+from minitls.handshake.compression import check_offer
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.negotiate import choose_version
 from minitls.wire.extensions import ServerName
@@ -25,6 +26,7 @@ def server_handshake(hs: Handshake, config: ServerConfig) -> Flow[None]:
     if config.select_config is not None:
         other = yield from resolve(config.select_config, hello)
         config = config if other is None else hs.use_config(other)
+    check_offer(hello.extensions)
     check_fallback(hello, max(map(int, config.policy.versions)))
     version = choose_version(hello.versions, config.policy)
     if version == ProtocolVersion.TLSv1_3:
