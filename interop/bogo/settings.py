@@ -107,7 +107,7 @@ def policy_of(settings: Settings) -> Policy:
     versions = tuple(
         version for version, off in ((TLS13, settings.no_tls13), (TLS12, settings.no_tls12)) if low <= version <= high and not off
     )
-    if not versions:
+    if not versions and not settings.no_tls12:
         raise Unimplemented("TLS 1.1 and older")
     if settings.curves_flags:
         raise Unimplemented("curves-flags")
