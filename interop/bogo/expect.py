@@ -56,6 +56,8 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
     ):
         if wanted is not None:
             same(what, found, wanted)
+    if settings.expect_peer_verify_pref:
+        same("peer's schemes", list(info.peer_signature_schemes), list(settings.expect_peer_verify_pref))
     if settings.expect_selected_credential is not None:
         same("selected credential", selected(settings, info), settings.expect_selected_credential)
     for flag, what, found in (
@@ -80,7 +82,6 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         with open(settings.expect_peer_cert_file, "rb") as file:
             same("peer's chain", info.peer_chain, tuple(der(each) for each in load_chain(file.read())))
     for unknown in [
-        "expect-peer-verify-pref",
         "expect-certificate-types",
         "expect-client-ca-list",
         "expect-msg-callback",

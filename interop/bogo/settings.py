@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from interop.bogo.tickets import KEY, CallbackTickets, SuiteTickets
 from minitls import ClientAuth, ClientConfig, Credential, Policy, ServerConfig, Session
 from minitls.certificates.credentials import load_chain, load_key
 from minitls.crypto.compression import Compression
+from minitls.crypto.signatures import SCHEMES as SIGNATURES
 from minitls.data import replace
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys, Tickets
@@ -23,6 +25,13 @@ from minitls.wire.numbers import CipherSuite, ExtensionType, HandshakeType
 
 TLS12, TLS13 = 0x0303, 0x0304
 RAW = 2
+PRESETS = {
+    "fips_202205": Policy.fips_202205,
+    "wpa_202304": Policy.wpa3_192,
+    "cnsa_202407": Policy.cnsa_202407,
+    "cnsa1_202603": Policy.cnsa1,
+    "cnsa2_202603": Policy.cnsa2,
+}
 
 # What the suite takes for granted: the defaults of the library that it comes from, in names of ours.
 SUITES_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
@@ -109,17 +118,25 @@ def policy_of(settings: Settings) -> Policy:
     )
     if not versions and not settings.no_tls12:
         raise Unimplemented("TLS 1.1 and older")
-    if settings.curves_flags:
-        raise Unimplemented("curves-flags")
+    for flag, preset in PRESETS.items():
+        if getattr(settings, flag):
+            return preset
     if settings.psk:  # is for the PSK suites; TLS 1.3 would offer it, too
         versions = tuple(version for version in versions if version == TLS12)
-    verify = settings.verify_prefs
+    ours = bool(settings.server_preference or settings.cipher)  # the order that counts is the server's, not the client's
+    groups = tuple(settings.curves or GROUPS)
+    suites, equal_suites = suites_of(settings.cipher)
+    verify = [code for code in settings.verify_prefs if code in SIGNATURES]
     policy = Policy(
         versions=versions,
-        cipher_suites=(*SUITES_13, *suites_of(settings.cipher)),
-        groups=settings.curves or GROUPS,
-        signature_schemes=[code for code in verify if not 0x0401 <= code <= 0x0601] or SCHEMES,
+        cipher_suites=(*SUITES_13, *suites),
+        groups=groups,
+        signature_schemes=[code for code in verify if TLS12 in versions or SIGNATURES[code].in_tls13] or SCHEMES,
         certificate_signature_schemes=verify or IN_CERTIFICATES,
+        signing_schemes=tuple(SIGNATURES),
+        equal_suites=equal_suites if ours else (suites,),
+        equal_groups=equal_to_next(groups, settings.curves_flags) if ours else (groups,),
+        prefer_post_quantum=ours,
         secure_tls12=settings.no_legacy_server_connect,
     )
     if settings.key_shares or settings.no_key_shares:
@@ -127,13 +144,23 @@ def policy_of(settings: Settings) -> Policy:
     return policy.predict(settings.server_supported_groups_hint)
 
 
-def suites_of(text: str | None) -> tuple[str, ...]:
-    """The suites of TLS 1.2 that a cipher string selects, of those that the suite's library has."""
+def suites_of(text: str | None) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """The suites of TLS 1.2 that a cipher string selects, of those that the suite's library has; ``[A|B]`` are equals."""
     if text is None:
-        return SUITES_12
-    if "[" in text:
-        raise Unimplemented("suites of equal preference")
-    return tuple(name for code in parse_ciphers(text) if (name := CipherSuite(code).name) in SUITES_12)
+        return SUITES_12, ()
+    equals = tuple(tuple(part[1:-1].split("|")) for part in text.split(":") if part.startswith("["))
+    codes = parse_ciphers(text.replace("[", "").replace("]", "").replace("|", ":"))
+    return tuple(name for code in codes if (name := CipherSuite(code).name) in SUITES_12), equals
+
+
+def equal_to_next(groups: Sequence[Any], flags: Sequence[int]) -> tuple[tuple[Any, ...], ...]:
+    """Each flag says whether its group is as good as the next one."""
+    tied: list[list[Any]] = [[]]
+    for group, flag in zip(groups, flags, strict=False):
+        tied[-1].append(group)
+        if not flag:
+            tied.append([])
+    return tuple(tuple(each) for each in tied if len(each) > 1)
 
 
 def names(wire: bytes | None) -> tuple[str, ...]:
@@ -164,14 +191,21 @@ def credential_of(settings: Settings) -> Credential | None:
     """The credential that these flags describe, if they do."""
     if settings.key_file is None:
         return None
-    if settings.signing_prefs or settings.must_match_issuer:
-        raise Unimplemented("signing preferences")
     key = load_key(_pem(settings.key_file))
     if settings.kind == "rpk":
-        return Credential.raw(key)
-    credential = Credential.from_cryptography(load_chain(_pem(settings.cert_file)), key)
+        return limited(Credential.raw(key), settings)
+    credential = limited(Credential.from_cryptography(load_chain(_pem(settings.cert_file)), key), settings)
     ocsp_response = b"" if settings.set_ocsp_in_callback else settings.ocsp_response or b""
     return credential.stapled(ocsp_response=ocsp_response, scts=scts_of(settings.signed_cert_timestamps))
+
+
+def limited(credential: Credential, settings: Settings) -> Credential:
+    if settings.signing_prefs:
+        able = [code for code in settings.signing_prefs if code in (*credential.schemes, *credential.schemes12)]
+        if not able:
+            raise Unimplemented("a scheme that a key cannot sign with here")
+        credential = credential.limited(signature_schemes=able)
+    return credential.limited(must_match_issuer=settings.must_match_issuer)
 
 
 @cache
