@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from cryptography import x509
@@ -15,6 +16,11 @@ from minitls.certificates.trust import TrustStore
 from minitls.certificates.verify import parse_chain
 from minitls.errors import Alert, CertificateError
 from minitls.wire.hello import ClientHello
+
+
+def der_names(text: str | None) -> tuple[bytes, ...]:
+    return () if text in (None, "<NULL>", "<EMPTY>") else tuple(map(bytes.fromhex, (text or "").split(",")))
+
 
 REFUSED, WHY = "application_refuses", "the runner said so"
 
@@ -28,6 +34,11 @@ class Everybody(TrustStore):
     def __init__(self, settings: Settings) -> None:
         super().__init__(tuple, "given")
         self.settings = settings
+
+    @cached_property
+    def subjects(self) -> tuple[bytes, ...]:
+        """Whom a server names as its clients' CAs."""
+        return der_names(self.settings.use_client_ca_list)
 
     def _verify(
         self, chain: Sequence[bytes | x509.Certificate], name: str | None, at: datetime | None, *, client: bool

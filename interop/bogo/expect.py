@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
+from interop.bogo.answers import der_names
 from interop.bogo.flags import Settings
 from interop.bogo.settings import RAW, credentials_of, scts_of
+from minitls import Alert
 from minitls.certificates.credentials import load_chain
 from minitls.info import ConnectionInfo
+from minitls.observe import AlertSeen, ChangeCipherSpecSeen, MessageSeen, Observation
+from minitls.wire.messages12 import CertificateRequest12
 from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, SignatureScheme
 
 
@@ -78,16 +83,34 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
     if settings.expect_advertised_alpn is not None:
         offered = info.client_hello.extensions.get(ExtensionType.application_layer_protocol_negotiation, ())
         same("ALPN offered", b"".join(bytes((len(name),)) + name for name in offered), settings.expect_advertised_alpn)
+    if settings.expect_client_ca_list is not None:
+        same("CAs that the peer names", info.certificate_authorities, der_names(settings.expect_client_ca_list))
     if settings.expect_peer_cert_file is not None:
         with open(settings.expect_peer_cert_file, "rb") as file:
             same("peer's chain", info.peer_chain, tuple(der(each) for each in load_chain(file.read())))
-    for unknown in [
-        "expect-certificate-types",
-        "expect-client-ca-list",
-        "expect-msg-callback",
-    ]:
-        if unknown in settings.said:
-            raise NotImplementedError(unknown)
+
+
+HARMLESS = (Alert.close_notify, Alert.user_canceled, Alert.no_renegotiation)
+
+
+def told(one: Observation) -> str:
+    """An observation in the runner's words, with an end of line; "" for what it has none for."""
+    if not isinstance(one, (MessageSeen, ChangeCipherSpecSeen, AlertSeen)):
+        return ""
+    if isinstance(one, MessageSeen):
+        what = f"hs {one.message.raw[0]}"
+    else:
+        what = "ccs" if isinstance(one, ChangeCipherSpecSeen) else f"alert {1 if one.code in HARMLESS else 2} {one.code}"
+    return f"{'write' if one.sent else 'read'} {what}\n"
+
+
+def check_seen(settings: Settings, seen: Sequence[Observation]) -> None:
+    """What was said, and what of it nobody else tells."""
+    if settings.expect_msg_callback is not None:
+        same("all that was said", "".join(map(told, seen)), settings.expect_msg_callback)
+    if settings.expect_certificate_types is not None:
+        requests = [one.message for one in seen if isinstance(one, MessageSeen) and isinstance(one.message, CertificateRequest12)]
+        same("certificate types", bytes(requests[0].certificate_types), settings.expect_certificate_types)
 
 
 def der(certificate: Any) -> bytes:

@@ -17,6 +17,7 @@ from minitls.certificates.credentials import load_chain, load_key
 from minitls.crypto.compression import Compression
 from minitls.crypto.signatures import SCHEMES as SIGNATURES
 from minitls.data import replace
+from minitls.observe import Observation
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys, Tickets
 from minitls.ssl.ciphers import parse as parse_ciphers
@@ -87,13 +88,14 @@ class Cache(MemoryStore):
 
 
 class Shared:
-    """What a case's connections share: the clock, the server's keys and sessions, the client's last session."""
+    """What a case's connections share: the clock, the server's keys and sessions, and what was seen of the connection."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.tickets = TicketKeys(clock=self.clock)
         self.cache = Cache()
         self.replay = self.tickets.replay_record(self.clock)
+        self.seen: list[Observation] = []
 
 
 class OneSession:
@@ -243,6 +245,7 @@ def common(settings: Settings, shared: Shared) -> dict[str, Any]:
         "clock": shared.clock,
         "handshake_timeout": 10,
         "certificate_compression": compressions_of(settings),
+        "observer": shared.seen.append if settings.expect_msg_callback or settings.expect_certificate_types else None,
         "renegotiation_ends": not settings.renegotiate_ignore,
         "trust": Everybody(settings),
         "reverify": settings.reverify_on_resume,

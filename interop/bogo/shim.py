@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
 def connect(settings: Settings, retried: Settings, shared: Shared, session: Session | None, *, resumed: bool) -> Session | None:
     """One connection.  Gives a client's new session."""
     store = OneSession(session)
+    shared.seen.clear()
     config: ClientConfig | ServerConfig
     offload = None
     if settings.minitls_asyncio:
@@ -78,6 +79,7 @@ def connect(settings: Settings, retried: Settings, shared: Shared, session: Sess
             expect.check(settings, engine.info, resumed=resumed)
             resuming.check(settings, engine.info, shared.cache.count, session, store.got, resumed=resumed)
             converse(link, settings, owed)
+            expect.check_seen(settings, shared.seen)
         finally:
             link.drain()
     return store.got
