@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minitls.config import ClientAuth, ClientConfig, Danger, PeerCertificates, ServerConfig
+from minitls.config import CertificateRequested, ClientAuth, ClientConfig, Danger, PeerCertificates, ServerConfig
 from minitls.connection import Connection
 from minitls.crypto.psk import ExternalPsk
 from minitls.endpoints import ClientConnection, ServerConnection
@@ -110,6 +110,7 @@ __all__ = [
     "AlertReceived",
     "ApplicationData",
     "CertificateError",
+    "CertificateRequested",
     "ClientAuth",
     "ClientAuthenticated",
     "ClientConfig",

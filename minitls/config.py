@@ -70,10 +70,24 @@ class PeerCertificates:
     beside: Beside | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateRequested:
+    """What a client's ``select_credential`` is told: who asks, and what the server said that it can verify.
+
+    ``signature_schemes``: code points, best first (RFC 8446 section 4.2.3); ``certificate_authorities``: whose certificates it
+    wants, DER names, () where it named none (section 4.2.4).
+    """
+
+    server: PeerCertificates
+    signature_schemes: tuple[int, ...]
+    certificate_authorities: tuple[bytes, ...]
+
+
 OurPsk: TypeAlias = ExternalPsk | tuple[bytes, bytes] | None
 ClientPsk: TypeAlias = Callable[[bytes | None], Awaitable[OurPsk] | OurPsk]
 TheirPsk: TypeAlias = ExternalPsk | bytes | None
 ServerPsk: TypeAlias = Callable[[bytes], Awaitable[TheirPsk] | TheirPsk]
+SelectOwnCredential: TypeAlias = "Callable[[CertificateRequested], Awaitable[Credential | None] | Credential | None]"
 TrustsKey: TypeAlias = Callable[[bytes], Awaitable[bool] | bool]
 VerifyHook: TypeAlias = Callable[[PeerCertificates], Awaitable[None] | None]
 
@@ -203,6 +217,8 @@ class ClientConfig(_Config):
     ``credential``: shown to servers that ask for a certificate, a raw key to those that take one; None: we decline.
     ``credentials``: several instead, best first: the server gets the first that it can verify, by its signature algorithms, and of
     these one by an authority that it names, if there is one (RFC 8446 sections 4.2.4 and 4.4.2.2).
+    ``select_credential``: asked when a server asks for a certificate, with a :class:`CertificateRequested`; None as an answer
+    means: choose among ``credentials``.  Who may answer with a raw public key says so in ``offered_certificate_types``.
     ``may_decline``: where it can verify none of ours, go on without; False: fail, and say why.
     ``offered_certificate_types``: what we tell servers that we can show (RFC 7250), best first: "RawPublicKey", "X509".  None: what
     ``credentials`` are.
@@ -223,6 +239,7 @@ class ClientConfig(_Config):
 
     credential: Credential | None = None
     credentials: tuple[Credential, ...] = ()
+    select_credential: SelectOwnCredential | None = None
     may_decline: bool = True
     offered_certificate_types: tuple[Name, ...] | None = None
     psk: ClientPsk | None = field(default=None, repr=False)

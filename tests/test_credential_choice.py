@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from minitls import ClientAuth, ClientConfig, Credential, Policy, ServerConfig
+from minitls import (
+    CertificateRequested,
+    ClientAuth,
+    ClientConfig,
+    ClientConnection,
+    Credential,
+    PeerCertificates,
+    Policy,
+    Question,
+    ServerConfig,
+    ServerConnection,
+)
 from minitls.certificates.authority import Authority
 from minitls.config import Danger
 from minitls.errors import Alert, Misuse, PeerIncompatible, PeerMisbehaved
+from minitls.sessions.store import MemoryStore
 from minitls.testing import memory_pair
 from minitls.wire.numbers import SignatureScheme
+from tests.liar import meet
 
 if TYPE_CHECKING:
     from minitls.info import ConnectionInfo
@@ -342,3 +355,67 @@ def test_what_each_side_knows(pki: Pki, version: str) -> None:
     assert at_client.credential is ours
     assert at_client.peer_signature_schemes == server.policy.all_schemes
     assert at_client.certificate_authorities == pki.trust.subjects
+
+
+# by asking --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["TLSv1.3", "TLSv1.2"])
+def test_a_client_is_asked(pki: Pki, version: str) -> None:
+    """When the server asks, and what it says of itself is known; not where it does not ask, and not when it is resumed."""
+    asked: list[CertificateRequested] = []
+    first, other = pki.client(), pki.client("p384")
+
+    def choose(request: CertificateRequested) -> Credential | None:
+        asked.append(request)
+        return other if len(asked) == 1 else None
+
+    config = pki.client_config(credential=first, select_credential=choose, policy=speaking(version), session_store=MemoryStore())
+    theirs = {"client_auth": ClientAuth.request, "trust": pki.trust}
+    client, server = memory_pair(config, pki.server_config(**theirs))
+    assert (client.info.credential, server.info.peer_chain) == (other, other.chain)
+    (request,) = asked
+    assert request.server == PeerCertificates(client.info.peer_chain, client.info.verified_chain, "localhost")
+    assert request.certificate_authorities == pki.trust.subjects
+    assert request.signature_schemes == client.info.peer_signature_schemes
+    memory_pair(config, pki.server_config())
+    assert len(asked) == 1
+    client, server = memory_pair(config, pki.server_config(**theirs))
+    assert (client.info.credential, server.info.peer_chain, len(asked)) == (first, first.chain, 2)
+
+
+@pytest.mark.parametrize("version", ["TLSv1.3", "TLSv1.2"])
+def test_a_client_that_is_asked_refuses(pki: Pki, version: str) -> None:
+    """By an error of its own, which is told as internal_error; or it answers None, and has none: that declines."""
+
+    def refuse(request: CertificateRequested) -> Credential:
+        raise LookupError("nobody is at the keyboard")
+
+    theirs = pki.server_config(client_auth=ClientAuth.request, trust=pki.trust)
+    config = pki.client_config(select_credential=refuse, policy=speaking(version))
+    meeting = meet(ClientConnection(config, server_hostname="localhost"), ServerConnection(theirs))
+    assert isinstance(meeting.client_error, LookupError)
+    assert meeting.alert_heard_by(meeting.server) == Alert.internal_error
+    _, server = memory_pair(pki.client_config(select_credential=lambda request: None, policy=speaking(version)), theirs)
+    assert server.info.peer_chain == ()
+
+
+def test_a_client_that_takes_its_time(pki: Pki) -> None:
+    """In the handshake, and after it."""
+
+    async def later(request: CertificateRequested) -> Credential:
+        return pki.client()
+
+    config = pki.client_config(select_credential=later, post_handshake_auth=True)
+    for auth in ({"client_auth": ClientAuth.require}, {"post_handshake_auth": True}):
+        client = ClientConnection(config, server_hostname="localhost")
+        server = ServerConnection(pki.server_config(trust=pki.trust, **auth))
+        events = meet(client, server).client_events
+        if "post_handshake_auth" in auth:
+            server.request_client_certificate()
+            events = meet(client, server).client_events
+        (question,) = [each for each in events if isinstance(each, Question)]
+        assert question.name == "later"
+        client.answer(question, pki.client())
+        meet(client, server)
+        assert server.info.peer_chain == pki.client().chain

@@ -57,8 +57,8 @@ def verify(settings: Settings) -> Danger:
     return Danger.accept_any_name if asks else Danger.accept_any_certificate
 
 
-def _refusing(alert: Alert) -> Callable[[ClientHello], Any]:
-    def refuse(hello: ClientHello) -> None:
+def refusing(alert: Alert) -> Callable[[Any], Any]:
+    def refuse(asked: Any) -> None:
         raise TLSError(alert, WHY, reason=REFUSED)
 
     return refuse
@@ -67,16 +67,16 @@ def _refusing(alert: Alert) -> Callable[[ClientHello], Any]:
 def select_config(settings: Settings, config: ServerConfig) -> Callable[[ClientHello], ServerConfig] | None:
     """A server's first: what this connection goes on with."""
     if settings.fail_early_callback:
-        return _refusing(Alert.handshake_failure)
+        return refusing(Alert.handshake_failure)
     if settings.fail_ddos_callback:
-        return _refusing(Alert.internal_error)
+        return refusing(Alert.internal_error)
     return (lambda hello: config) if settings.use_early_callback or settings.install_ddos_callback else None
 
 
 def select_credential(settings: Settings, credentials: Sequence[Credential]) -> Callable[[ClientHello], Credential] | None:
     """What a server shows, where it is asked."""
     if settings.fail_cert_callback or (settings.use_ocsp_callback and settings.fail_ocsp_callback):
-        return _refusing(Alert.internal_error)
+        return refusing(Alert.internal_error)
     if settings.set_ocsp_in_callback:
         return lambda hello: credentials[0].stapled(ocsp_response=settings.ocsp_response, scts=credentials[0].scts)
     if settings.decline_ocsp_callback:

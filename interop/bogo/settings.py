@@ -12,7 +12,7 @@ from interop.bogo import answers
 from interop.bogo.answers import Everybody
 from interop.bogo.flags import Settings, Unimplemented
 from interop.bogo.tickets import KEY, CallbackTickets, SuiteTickets
-from minitls import ClientAuth, ClientConfig, Credential, Policy, ServerConfig, Session
+from minitls import Alert, ClientAuth, ClientConfig, Credential, Policy, ServerConfig, Session
 from minitls.certificates.credentials import load_chain, load_key
 from minitls.crypto.compression import Compression
 from minitls.crypto.signatures import SCHEMES as SIGNATURES
@@ -265,6 +265,7 @@ def client_config(settings: Settings, shared: Shared, store: OneSession) -> Clie
         verify=answers.verify(settings),
         alpn=names(settings.advertise_alpn),
         credentials=credentials_of(settings),
+        select_credential=answers.refusing(Alert.internal_error) if settings.fail_cert_callback else None,
         may_decline=False,
         offered_certificate_types=settings.available_client_cert_types or None,
         psk=psk if settings.psk else None,

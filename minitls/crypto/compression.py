@@ -19,8 +19,8 @@ class Compression:
     """An algorithm, which may be one's own.
 
     ``code``: its number (RFC 8879 section 7.3): 16384 to 65535 are for private use.  ``compress(data)``: what it gives may be kept
-    for the same data.  ``decompress(data, length)``: at most ``length`` + 1 bytes, so that more can be seen; raises what ``failures``
-    lists where a stranger's bytes make no sense.
+    for the same data.  ``decompress(data, length)``: at most ``length`` + 1 bytes, so that more can be seen; raises one of
+    ``failures`` where a stranger's bytes make no sense.
     """
 
     code: int

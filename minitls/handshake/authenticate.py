@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidSignature
 
-from minitls.config import ClientConfig, Danger, PeerCertificates, ServerConfig
+from minitls.config import CertificateRequested, ClientConfig, Danger, PeerCertificates, ServerConfig
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.signatures import SCHEMES, signed_content
 from minitls.data import dataclass
@@ -258,6 +258,20 @@ def expect_certificate(config: ClientConfig | ServerConfig, *also: type[Message]
     return expect(*also, Certificate, *compressed)
 
 
+def own_credentials(
+    hs: Handshake, config: ClientConfig, schemes: Sequence[int], authorities: Sequence[bytes]
+) -> Flow[tuple[Credential, ...]]:
+    """What a client may show to a server that asks like this: the application's answer if it has one, else all ``credentials``."""
+    info = hs.info
+    info.keep_request(schemes, authorities)
+    if config.select_credential is not None:
+        server = PeerCertificates(info.peer_chain, info.verified_chain, info.server_name, info.peer_public_key, info.beside)
+        answer = yield from resolve(config.select_credential, CertificateRequested(server, tuple(schemes), tuple(authorities)))
+        if answer is not None:
+            return (answer,)
+    return config.own_credentials
+
+
 def choose_own(
     hs: Handshake,
     config: ClientConfig,
@@ -273,7 +287,6 @@ def choose_own(
 
     ``shown``: what may be, and which of the configuration's credentials it comes from.  The rest is what the server said.
     """
-    hs.info.keep_request(schemes, authorities)
     if not shown:
         hs.chosen("client_certificate", "none", "we have none")
         return None

@@ -8,7 +8,7 @@ from minitls.config import ClientConfig
 from minitls.crypto.groups import CURVES, curve_of
 from minitls.crypto.suites12 import SUITES_12, Suite12
 from minitls.errors import Alert, DecodeError, PeerIncompatible, PeerMisbehaved
-from minitls.handshake.authenticate import PeerKey, choose_own, conclude
+from minitls.handshake.authenticate import PeerKey, choose_own, conclude, own_credentials
 from minitls.handshake.client13 import IN_SERVER_HELLO, check_alpn, misplaced, unsolicited
 from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, plain_psk
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
@@ -76,7 +76,7 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
         assert config.psk is not None
         exchange.identity, exchange.key = plain_psk((yield from resolve(config.psk, exchange.hint)))
         hs.info.psk_identity = exchange.identity
-    proof = send_certificate(hs, config, request)
+    proof = None if request is None else (yield from send_certificate(hs, config, request))
     exchange_keys, premaster = exchange.answer()
     hs.info.group = exchange.group
     hs.send(ClientKeyExchange(exchange_keys))
@@ -281,20 +281,19 @@ def check_server_key_exchange(
 
 
 def send_certificate(
-    hs: Handshake, config: ClientConfig, request: CertificateRequest12 | None
-) -> tuple[Credential, SignatureScheme] | None:
-    """RFC 5246 sections 7.4.4 and 7.4.6: our certificate if the server asks and can verify it; an empty one declines."""
-    if request is None:
-        return None
-    ours = {each: each for each in config.own_credentials if each.schemes12 and kind_of(each) in request.certificate_types}
-    if config.own_credentials and not ours and not config.may_decline:
+    hs: Handshake, config: ClientConfig, request: CertificateRequest12
+) -> Flow[tuple[Credential, SignatureScheme] | None]:
+    """RFC 5246 sections 7.4.4 and 7.4.6: our certificate if the server can verify it; an empty one declines."""
+    schemes, authorities = request.supported_signature_algorithms, request.certificate_authorities
+    credentials = yield from own_credentials(hs, config, schemes, authorities)
+    ours = {each: each for each in credentials if each.schemes12 and kind_of(each) in request.certificate_types}
+    if credentials and not ours and not config.may_decline:
         raise PeerIncompatible(
             Alert.handshake_failure,
             "the server takes no client certificates of our keys' kinds",
             rule="RFC 5246 7.4.4",
             reason="unsupported_certificate_type",
         )
-    schemes, authorities = request.supported_signature_algorithms, request.certificate_authorities
     chosen = choose_own(hs, config, ours, schemes, authorities, tls12=True)
     if chosen is None:
         hs.send(Certificate12(()))  # whose bytes say "no raw public key", too

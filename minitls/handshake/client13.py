@@ -15,6 +15,7 @@ from minitls.handshake.authenticate import (
     choose_own,
     expect_certificate,
     may_ask_later,
+    own_credentials,
     receive_certificate,
     receive_finished,
     receive_proof,
@@ -324,12 +325,14 @@ def check_request_extensions(request: CertificateRequest) -> None:
 def authenticate_client(hs: Handshake, config: ClientConfig, request: CertificateRequest) -> Flow[bool]:
     """Section 4.4.2: our certificate, if we have one that the server can verify; an empty Certificate declines.  Gives which."""
     context, extensions = request.certificate_request_context, request.extensions
+    schemes, authorities = extensions[X.signature_algorithms], extensions.get(X.certificate_authorities, ())
+    ours = yield from own_credentials(hs, config, schemes, authorities)
     chosen = choose_own(
         hs,
         config,
-        {delegate_for(each, extensions, config, client=True): each for each in config.own_credentials},
-        extensions[X.signature_algorithms],
-        extensions.get(X.certificate_authorities, ()),
+        {delegate_for(each, extensions, config, client=True): each for each in ours},
+        schemes,
+        authorities,
         in_certificates=extensions.get(X.signature_algorithms_cert),
     )
     if chosen is None:
