@@ -19,6 +19,7 @@ from minitls import (
     ClientConnection,
     Danger,
     EarlyData,
+    EarlyDataReason,
     ExternalPsk,
     Misuse,
     PeerIncompatible,
@@ -27,8 +28,8 @@ from minitls import (
     ServerConnection,
     TLSError,
 )
+from minitls.config import ServerConfig
 from minitls.connection import MAX_TICKETS
-from minitls.handshake.early_data import WINDOW
 from minitls.handshake.psk import MAX_IDENTITIES, of_session
 from minitls.handshake.resume import Remembered
 from minitls.handshake.resume13 import LONGEST_TICKET, MAX_COUNT
@@ -44,6 +45,7 @@ from tests.liar import edit, hear
 from tests.resuming import DAY, Clock, Fields, Pair, check_open, identities, refused, talk, tickets_of
 
 LIMIT = 1000
+WINDOW = ServerConfig.ticket_age_tolerance
 PAY = b"POST /pay HTTP/1.1\r\n\r\n"
 SECRET = b"s" * 32
 KEY, IDENTITY = bytes(range(32)), b"we two"
@@ -280,7 +282,7 @@ def test_a_ticket_of_a_server_that_trusts_others(pki: Pki) -> None:
 
 
 def test_a_ticket_of_another_protocol(pki: Pki) -> None:
-    """Resumption with another ALPN: nothing that was said over one is continued over the other; early data neither."""
+    """Resumption with another ALPN: the protocol is agreed on anew (RFC 7301 section 3.1), and no early data goes over to it."""
     pair = Pair(pki, {"alpn": ("h2",)}, {"alpn": ("h2", "ftp"), "early_data": LIMIT})
     pair.meet()
     pair.change({"alpn": ("ftp",)})
@@ -288,7 +290,9 @@ def test_a_ticket_of_another_protocol(pki: Pki) -> None:
     meeting = pair.meet(early_data=PAY)
     assert len(identities(meeting.client)) == 1
     assert meeting.completed == (True, True)
-    assert (meeting.server.info.resumed, meeting.server.info.early_data) == (False, b"")
+    assert meeting.server.info.alpn_protocol == meeting.client.info.alpn_protocol == "ftp"
+    assert (meeting.server.info.resumed, meeting.server.info.early_data) == (True, b"")
+    assert meeting.server.info.early_data_reason is EarlyDataReason.alpn_mismatch
 
 
 def test_somebody_elses_ticket(pki: Pki) -> None:
