@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from minitls.crypto.groups import GROUPS
-from minitls.crypto.signatures import SCHEMES
+from minitls.crypto.signatures import CLIENTS_ONLY, SCHEMES
 from minitls.crypto.suites import SUITES
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
 from minitls.data import dataclass, fields, replace
@@ -46,6 +46,7 @@ class Policy:
     ``key_shares``: the groups that a client sends shares for in its first hello; an empty tuple invites a HelloRetryRequest.
     ``signature_schemes``: for the handshake's own signatures; ``certificate_signature_schemes``: for those inside certificates,
     all that we know by default.  TLS 1.2 has one list for both, and RSASSA-PKCS1-v1_5 in it.
+    ``rsa_pkcs1_sha256_legacy`` and its like are for clients whose keys are in old hardware (RFC 9963), and in no policy of ours.
     ``signing_schemes``: what we sign handshakes with, where that is not what we accept; each credential has its order.
     ``psk_key_exchange_modes``: how a PSK may be used; psk_ke has no forward secrecy, and no policy of ours has it.
     ``secure_tls12``: in TLS 1.2, insist on the extended master secret (RFC 7627) and on secure renegotiation (RFC 5746).
@@ -140,10 +141,11 @@ class Policy:
         self._set_equals("equal_groups", NamedGroup, GROUPS, "group")
         in_handshake = [code for code, scheme in SCHEMES.items() if tls12 or scheme.in_tls13]
         set_names("signature_schemes", SignatureScheme, in_handshake, "signature scheme")
+        in_certificates = tuple(code for code in SCHEMES if code not in CLIENTS_ONLY)
         if self.certificate_signature_schemes is None:
-            object.__setattr__(self, "certificate_signature_schemes", tuple(SCHEMES))
+            object.__setattr__(self, "certificate_signature_schemes", in_certificates)
         else:
-            set_names("certificate_signature_schemes", SignatureScheme, SCHEMES, "signature scheme")
+            set_names("certificate_signature_schemes", SignatureScheme, in_certificates, "signature scheme")
         if self.signing_schemes is not None:
             set_names("signing_schemes", SignatureScheme, SCHEMES, "signature scheme")
         set_names("psk_key_exchange_modes", PskKeyExchangeMode, PskKeyExchangeMode, "PSK key exchange mode")
@@ -170,6 +172,11 @@ class Policy:
         assert self.certificate_signature_schemes is not None
         only_in_certificates = [code for code in self.certificate_signature_schemes if not SCHEMES[int(code)].in_tls13]
         return tuple(dict.fromkeys(map(int, (*self.signature_schemes, *only_in_certificates))))
+
+    @cached_property
+    def schemes_for_all(self) -> tuple[int, ...]:
+        """The same without what clients alone sign with."""
+        return tuple(code for code in self.all_schemes if code not in CLIENTS_ONLY)
 
     @property
     def may_sign(self) -> tuple[int, ...]:

@@ -324,7 +324,7 @@ def test_dev_pki(devpki: DevPki, tmp_path: Path) -> None:
 def test_dev_pki_schemes(devpki: DevPki) -> None:
     """All kinds side by side can sign with all that TLS 1.3 has, but for rsa_pss_pss."""
     schemes = {scheme.name for kind in LEAF_KINDS for scheme in devpki.credential(f"localhost-{kind}").schemes}
-    assert len(schemes) == 5 + 3 + 3
+    assert len(schemes) == 5 + 3 + 3 + 3
     assert not any("pss_pss" in scheme for scheme in schemes)
 
 

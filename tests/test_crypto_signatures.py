@@ -16,6 +16,7 @@ from minitls.wire.numbers import SignatureScheme
 PSS = ["rsa_pss_rsae_sha256", "rsa_pss_rsae_sha384", "rsa_pss_rsae_sha512"]
 PSS_KEYS = ["rsa_pss_pss_sha256", "rsa_pss_pss_sha384", "rsa_pss_pss_sha512"]
 PKCS1 = ["rsa_pkcs1_sha256", "rsa_pkcs1_sha384", "rsa_pkcs1_sha512"]
+LEGACY = [f"{name}_legacy" for name in PKCS1]
 
 KEYS: dict[str, Any] = {
     "rsa2048": rsa.generate_private_key(65537, 2048),
@@ -33,8 +34,8 @@ KEYS: dict[str, Any] = {
     "x25519": x25519.X25519PrivateKey.generate(),
 }
 FITS = {
-    "rsa2048": [*PSS, *PSS_KEYS, *PKCS1],
-    "rsa1024": [*PSS[:2], *PSS_KEYS[:2], *PKCS1],  # 128 octets, and PSS with SHA-512 needs 130
+    "rsa2048": [*PSS, *PSS_KEYS, *PKCS1, *LEGACY],
+    "rsa1024": [*PSS[:2], *PSS_KEYS[:2], *PKCS1, *LEGACY],  # 128 octets, and PSS with SHA-512 needs 130
     "p256": ["ecdsa_secp256r1_sha256"],
     "p384": ["ecdsa_secp384r1_sha384"],
     "p521": ["ecdsa_secp521r1_sha512"],
@@ -61,6 +62,7 @@ def test_table() -> None:
     assert set(SCHEMES) == set(SignatureScheme)
     assert all(code == scheme.code for code, scheme in SCHEMES.items())
     assert [scheme.name for scheme in SCHEMES.values() if not scheme.in_tls13] == PKCS1
+    assert [scheme.name for scheme in SCHEMES.values() if scheme.clients_only] == LEGACY
 
 
 @EACH_KEY
@@ -108,13 +110,17 @@ def test_other_keys(scheme: Scheme) -> None:
 
 
 def test_schemes_do_not_stand_for_each_other() -> None:
-    """PSS and PKCS#1, and each hash: what one signed the other does not take, but for the two names of PSS."""
+    """PSS and PKCS#1, and each hash: what one signed the other does not take, but for the two names of each."""
+
+    def alike(name: str) -> str:
+        return name.replace("_pss_pss", "_pss_rsae").removesuffix("_legacy")
+
     key = KEYS["rsa2048"]
     for signed in FITS["rsa2048"]:
         signature = SCHEMES[SignatureScheme[signed]].sign(key, DATA)
         for checked in FITS["rsa2048"]:
             scheme = SCHEMES[SignatureScheme[checked]]
-            if signed.replace("_pss_pss", "_pss_rsae") == checked.replace("_pss_pss", "_pss_rsae"):
+            if alike(signed) == alike(checked):
                 scheme.verify(key.public_key(), signature, DATA)
             else:
                 with pytest.raises(InvalidSignature):

@@ -41,11 +41,13 @@ def signed_content(role_context: bytes, transcript_hash: bytes) -> bytes:
 class Scheme(ABC):
     """A way to sign.  ``name``: IANA's, such as "ecdsa_secp256r1_sha256".
 
-    ``in_tls13``: whether it may sign a handshake of TLS 1.3; if not, it is for certificates only.
+    ``in_tls13``: whether it may sign a handshake of TLS 1.3; if not, it is for certificates only.  ``clients_only``: nothing else
+    than a client's CertificateVerify of TLS 1.3, no certificate either.
     """
 
     __slots__ = ("code", "name")
     in_tls13 = True
+    clients_only = False
 
     def __init__(self, code: SignatureScheme) -> None:
         self.code = code
@@ -134,6 +136,14 @@ class RsaPkcs1(Scheme):
         from cryptography.hazmat.primitives.asymmetric import padding
 
         public_key.verify(signature, data, padding.PKCS1v15(), self.hash)
+
+
+class LegacyRsaPkcs1(RsaPkcs1):
+    """The same in TLS 1.3, for clients whose keys are in hardware that can do no other (RFC 9963): no policy of ours has it."""
+
+    __slots__ = ()
+    in_tls13 = True
+    clients_only = True
 
 
 class Ecdsa(Scheme):
@@ -228,8 +238,13 @@ SCHEMES: Mapping[int, Scheme] = {
         RsaPkcs1(SignatureScheme.rsa_pkcs1_sha256, _SHA256),
         RsaPkcs1(SignatureScheme.rsa_pkcs1_sha384, _SHA384),
         RsaPkcs1(SignatureScheme.rsa_pkcs1_sha512, _SHA512),
+        LegacyRsaPkcs1(SignatureScheme.rsa_pkcs1_sha256_legacy, _SHA256),
+        LegacyRsaPkcs1(SignatureScheme.rsa_pkcs1_sha384_legacy, _SHA384),
+        LegacyRsaPkcs1(SignatureScheme.rsa_pkcs1_sha512_legacy, _SHA512),
     )
 }
+
+CLIENTS_ONLY = frozenset(code for code, scheme in SCHEMES.items() if scheme.clients_only)
 
 _OF_CURVE: Mapping[str, tuple[SignatureScheme, ...]] = {
     curve().name: (scheme.code,) for scheme in SCHEMES.values() if isinstance(scheme, Ecdsa) for curve in scheme.curves
@@ -241,6 +256,6 @@ _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 SCHEMES_12: Mapping[int, Scheme] = {
     scheme.code: Ecdsa(scheme.code, scheme.hash, *_CURVES) if isinstance(scheme, Ecdsa) else scheme
     for scheme in SCHEMES.values()
-    if not scheme.name.startswith("mldsa")
+    if not scheme.name.startswith("mldsa") and not scheme.clients_only
 }
 """For handshakes of TLS 1.2 (RFC 5246 section 7.4.1.4.1): a hash goes with any curve, RSASSA-PKCS1-v1_5 signs, ML-DSA does not."""

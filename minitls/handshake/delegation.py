@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from minitls.config import ClientConfig, ServerConfig
-from minitls.crypto.signatures import SCHEMES
+from minitls.crypto.signatures import CLIENTS_ONLY, SCHEMES
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.handshake.flow import Handshake
 from minitls.wire.messages import Certificate
@@ -30,7 +30,7 @@ def asked_for(config: ClientConfig | ServerConfig) -> tuple[int, ...]:
     if not config.delegated_credentials:
         return ()
     ours = (int(code) for code in config.policy.signature_schemes)
-    return tuple(code for code in ours if code not in NOT_ALLOWED and SCHEMES[code].in_tls13)
+    return tuple(code for code in ours if code not in NOT_ALLOWED and code not in CLIENTS_ONLY and SCHEMES[code].in_tls13)
 
 
 def delegate_for(

@@ -106,9 +106,10 @@ def choose_group(offered: Sequence[int], shared: Sequence[int], policy: Policy) 
 def offered_schemes(policy: Policy) -> tuple[int, ...]:
     """What signature_algorithms has: the handshake's schemes, and those that can sign certificates only.
 
-    They stand there too because not every peer reads signature_algorithms_cert (RFC 8446 section 4.2.3).
+    They stand there too because not every peer reads signature_algorithms_cert (RFC 8446 section 4.2.3).  What clients alone sign
+    with stands in TLS 1.3's CertificateRequest alone (RFC 9963 section 3).
     """
-    return policy.all_schemes
+    return policy.schemes_for_all
 
 
 def choose_signature_scheme(schemes: Sequence[SignatureScheme], offered: Sequence[int], policy: Policy) -> SignatureScheme | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from minitls.config import ClientAuth, Danger, ServerConfig
 from minitls.crypto.groups import Group
 from minitls.crypto.schedule import EarlySecret
-from minitls.crypto.signatures import CLIENT_CONTEXT, SERVER_CONTEXT
+from minitls.crypto.signatures import CLIENT_CONTEXT, CLIENTS_ONLY, SERVER_CONTEXT
 from minitls.crypto.suites import Suite
 from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
@@ -33,7 +33,6 @@ from minitls.handshake.negotiate import (
     choose_credential,
     choose_group,
     common_suites,
-    offered_schemes,
 )
 from minitls.handshake.psk import Psk, check_binder, choose_mode, choose_psk, offered_again, recall_psk
 from minitls.handshake.raw_keys import answer_types, choose_client_type, types_processed
@@ -362,7 +361,7 @@ def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -
             reason="missing_extension",
         )
     authorities = hello.extensions.get(X.certificate_authorities, ())
-    schemes = hello.extensions[X.signature_algorithms]
+    schemes = [code for code in hello.extensions[X.signature_algorithms] if code not in CLIENTS_ONLY]
     in_certificates = hello.extensions.get(X.signature_algorithms_cert)
     types = types_processed(hello)
     shown: dict[Credential, Credential] = {}
@@ -416,8 +415,7 @@ def certificate_request(
 ) -> CertificateRequest:
     """Section 4.3.2: what client certificates we can verify.  ``kind``: by RFC 7250; ``context``: of one after the handshake."""
     policy = config.policy
-    schemes = offered_schemes(policy)
-    extensions = Extensions({X.signature_algorithms: schemes})
+    extensions = Extensions({X.signature_algorithms: policy.all_schemes})
     if policy.schemes_differ:
         extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes or ()))
     if (

@@ -29,7 +29,7 @@ async def _tls13(scan: Scan) -> None:
             scan.seen("TLSv1.3", info.peer_chain, info.ocsp_response, info.scts)
             return int(SignatureScheme[info.signature_scheme])
 
-    offered = [int(code) for code, scheme in SCHEMES.items() if scheme.in_tls13]
+    offered = [int(code) for code, scheme in SCHEMES.items() if scheme.in_tls13 and not scheme.clients_only]
     found = await in_order(pick, offered)
     scan.facts.signatures["TLSv1.3"] = Preference(tuple(found), await whose_order(pick, found))
 
