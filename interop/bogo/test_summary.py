@@ -61,7 +61,7 @@ def test_our_own_choices_are_few() -> None:
     "name",
     [
         *("MinimumVersion-Client-TLS12-TLS1-TLS", "MinimumVersion-Server2-TLS1-TLS13-TLS", "NoSSL3-Client"),
-        *("Server-JDK11-NoWorkaround-3", "TLS13-Client-UnknownTicketFlags-2", "TrustAnchors-Unsolicited-Certificate"),
+        *("Server-JDK11-NoWorkaround-1", "TLS13-Client-UnknownTicketFlags-2", "TrustAnchors-Unsolicited-Certificate"),
         *("PAKE-NormalClient-PAKEInHRR", "ServerPaddingServer-NotRequested", "AllExtensions-Client-Permute-TLS-TLS12"),
         *(
             "EmptyPSKHint-Client-TLS-Sync",
