@@ -23,6 +23,7 @@ from minitls.sessions.replay import ReplayRecord
 from minitls.sessions.session import MAX_LIFETIME
 from minitls.sessions.store import MemoryStore, SessionCache, SessionStore
 from minitls.sessions.tickets import TicketKeys, Tickets
+from minitls.wire.framing import MAX_CERTIFICATE
 from minitls.wire.hello import ClientHello
 from minitls.wire.names import Name, lookup, lookup_all
 from minitls.wire.numbers import CertificateCompressionAlgorithm, CertificateType
@@ -121,6 +122,8 @@ class _Config:
     ``handshake_timeout``: seconds for the whole handshake; the asyncio transports keep it.
     ``record_padding``: application data's records are padded to a multiple of this many bytes (RFC 8446 section 5.4); 0: not.
     ``record_size_limit``: ask the peer for records of at most this many bytes (RFC 8449); None: as long as they may be.
+    ``max_send_fragment``: bytes that a record of ours may hold, 64 to 16384 (RFC 8446 section 5.1); less if the peer asks for it.
+    ``max_certificate_size``: bytes that the peer's Certificate message may have, also when it is decompressed.
     ``certificate_compression``: how certificates may be compressed (RFC 8879), best first: "brotli", "zstd", "zlib", or one's own
     :class:`minitls.crypto.compression.Compression`.  The peer is asked for these, and gets the first that it can read.  None: it is
     not asked, and gets the best that is installed.
@@ -144,6 +147,8 @@ class _Config:
     handshake_timeout: float = 60.0
     record_padding: int = 0
     record_size_limit: int | None = None
+    max_send_fragment: int = 2**14
+    max_certificate_size: int = MAX_CERTIFICATE
     certificate_compression: tuple[Name | Compression, ...] | None = None
     grease: bool = True
     renegotiation_ends: bool = False
@@ -163,6 +168,10 @@ class _Config:
             raise Misuse(f"record_padding is a number of bytes from 0 to 16384, not {self.record_padding!r}")
         if self.record_size_limit is not None and not 64 <= self.record_size_limit <= 2**14 + 1:
             raise Misuse(f"record_size_limit is a number of bytes from 64 to 16385, not {self.record_size_limit!r}")
+        if not 64 <= self.max_send_fragment <= 2**14:
+            raise Misuse(f"max_send_fragment is a number of bytes from 64 to 16384, not {self.max_send_fragment!r}")
+        if not 1 <= self.max_certificate_size < 2**24:
+            raise Misuse(f"max_certificate_size is a number of bytes above 0 and below 2**24, not {self.max_certificate_size!r}")
         if self.pinned_keys:
             from minitls.certificates.pins import read_pins
 

@@ -84,7 +84,7 @@ class Connection(Straight):
         self.info = info
         self.error: BaseException | None = None
         self.trailing = b""
-        self._framing = Framing()
+        self._framing = Framing(config.max_certificate_size)
         self._handshake: Driver | None = None
         self._post: Driver | None = None
         self._transcript: Transcript | None = None

@@ -35,7 +35,7 @@ class Straight:
 
     def __init__(self, config: ClientConfig | ServerConfig) -> None:
         self._config = config
-        self._records = RecordLayer()
+        self._records = RecordLayer(config.max_send_fragment)
         self._output: list[bytes] = []
         self._restless: dict[str, int] = {}
         self._update_owed = False

@@ -4,6 +4,7 @@ The suite's runner starts a *shim* for each of its cases, tells it by flags what
 
     flags       the flags that we know, and what they say for each of a case's connections
     settings    the flags as minitls's own configuration
+    later       a configuration whose answers take their time, for -async
     link        the engine over a blocking socket, or one byte at a time
 <<<<<<< HEAD
     loop        the same by asyncio, for -minitls-asyncio

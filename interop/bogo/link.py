@@ -32,6 +32,11 @@ class Link:
         self._piecemeal = piecemeal
         self._waiting: deque[bytes] = deque()
         self._unsent = b""
+        self._begin()
+
+    def _begin(self) -> None:
+        if (question := self.engine.question) is not None:  # asked before the first word
+            self._handle([question])
 
     def flush(self) -> None:
         self._unsent += self.engine.data_to_send()
@@ -73,6 +78,8 @@ class Link:
                 self.completed = True
             elif isinstance(event, TicketReceived):
                 self.tickets.append(event)
+                if event.keeping is not None:
+                    finish(event.keeping)
             elif isinstance(event, PeerClosed):
                 self.ended = True
             elif isinstance(event, Question):
@@ -89,8 +96,6 @@ class Link:
 
     def handshake(self) -> None:
         """Until data may flow: a server may answer early data before the handshake is complete."""
-        if (question := self.engine.question) is not None:  # asked before the first word
-            self._handle([question])
         while not self.engine.can_send_data and not self.ended:
             self.step()
         self.flush()
@@ -133,17 +138,6 @@ class Link:
             self.sock.shutdown(socket.SHUT_WR)
             while self.sock.recv(2**16):
                 pass
-
-
-class Later:
-    """An answer that is not there when it is first asked for."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __await__(self) -> Any:
-        yield
-        return self._value
 
 
 def finish(awaitable: Awaitable[Any]) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from interop.bogo import answers
 from interop.bogo.answers import Everybody
 from interop.bogo.flags import Settings, Unimplemented
+from interop.bogo.later import unhurried_credential
 from interop.bogo.tickets import KEY, CallbackTickets, SuiteTickets
 from minitls import Alert, ClientAuth, ClientConfig, Credential, Policy, ServerConfig, Session
 from minitls.certificates.credentials import load_chain, load_key
@@ -22,6 +23,7 @@ from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys, Tickets
 from minitls.ssl.ciphers import parse as parse_ciphers
 from minitls.wire.extensions import EXTENSIONS
+from minitls.wire.framing import MAX_CERTIFICATE
 from minitls.wire.numbers import CipherSuite, ExtensionType, HandshakeType
 
 TLS12, TLS13 = 0x0303, 0x0304
@@ -214,7 +216,8 @@ def limited(credential: Credential, settings: Settings) -> Credential:
 def credentials_of(settings: Settings) -> tuple[Credential, ...]:
     if any(each.kind in ("psk", "delegated") for each in settings.credentials):
         raise Unimplemented("credentials of this kind")
-    return tuple(filter(None, map(credential_of, [*settings.credentials, settings])))
+    credentials = filter(None, map(credential_of, [*settings.credentials, settings]))
+    return tuple(map(unhurried_credential, credentials) if settings.async_ else credentials)
 
 
 def _growing(data: bytes, length: int) -> bytes:
@@ -246,6 +249,8 @@ def common(settings: Settings, shared: Shared) -> dict[str, Any]:
         "handshake_timeout": 10,
         "certificate_compression": compressions_of(settings),
         "observer": shared.seen.append if settings.expect_msg_callback or settings.expect_certificate_types else None,
+        "max_send_fragment": settings.max_send_fragment or 2**14,
+        "max_certificate_size": settings.max_cert_list or MAX_CERTIFICATE,
         "renegotiation_ends": not settings.renegotiate_ignore,
         "trust": Everybody(settings),
         "reverify": settings.reverify_on_resume,

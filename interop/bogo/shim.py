@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from interop.bogo import early, expect, resuming
 from interop.bogo.answers import Everybody
 from interop.bogo.flags import Settings, Unimplemented, parse
+from interop.bogo.later import unhurried
 from interop.bogo.link import Link
 from interop.bogo.settings import OneSession, Shared, client_config, server_config
 from minitls import Alert, AlertReceived, ClientConfig, ClientConnection, Misuse, ServerConfig, ServerConnection, Session, TLSError
@@ -56,11 +57,13 @@ def connect(settings: Settings, retried: Settings, shared: Shared, session: Sess
         from interop.bogo.loop import LoopLink, offload
     if settings.server:
         config = server_config(settings, shared)
+        config = unhurried(config) if settings.async_ else config
         engine: ClientConnection | ServerConnection = ServerConnection(config, offload=offload)
     else:
         if resumed and session is None:
             raise expect.Unexpected("there is no session to offer")
         config = client_config(settings, shared, store)
+        config = unhurried(config) if settings.async_ else config
         name, early_data = settings.host_name, settings.enable_early_data
         engine = ClientConnection(config, server_hostname=name, offload=offload, offer_early_data=early_data)
     family = socket.AF_INET6 if settings.ipv6 else socket.AF_INET

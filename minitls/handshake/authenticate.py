@@ -247,7 +247,7 @@ def check_may_sign(key: PeerKey) -> None:
 def receive_certificate(config: ClientConfig | ServerConfig, message: Message) -> Certificate:
     """The peer's Certificate, also where it came compressed (RFC 8879)."""
     if isinstance(message, CompressedCertificate):
-        return decompress(message, config.compressions)
+        return decompress(message, config.compressions, config.max_certificate_size)
     assert isinstance(message, Certificate)
     return message
 

@@ -14,7 +14,6 @@ from minitls.config import ClientConfig, ServerConfig
 from minitls.crypto.compression import Compression, compressions
 from minitls.errors import Alert, PeerMisbehaved
 from minitls.wire.codec import parse, serialize
-from minitls.wire.framing import MAX_CERTIFICATE
 from minitls.wire.messages import Certificate, CompressedCertificate
 from minitls.wire.numbers import CertificateCompressionAlgorithm as Algorithm
 from minitls.wire.numbers import ExtensionType as X
@@ -57,10 +56,10 @@ def _compressed(body: bytes, algorithm: Compression) -> bytes:
     return algorithm.compress(body)
 
 
-def decompress(message: CompressedCertificate, offered: Sequence[Compression]) -> Certificate:
+def decompress(message: CompressedCertificate, offered: Sequence[Compression], largest: int) -> Certificate:
     """Section 4: raises illegal_parameter for an algorithm that we did not offer, bad_certificate for what does not decompress.
 
-    What does must be a Certificate, and is checked as such.
+    ``largest``: bytes that we are ready to make of it.  What does must be a Certificate, and is checked as such.
     """
     name, length = name_of(Algorithm, message.algorithm), message.uncompressed_length
     compression = next((each for each in offered if each.code == message.algorithm), None)
@@ -71,10 +70,10 @@ def decompress(message: CompressedCertificate, offered: Sequence[Compression]) -
             rule="RFC 8879 4",
             reason="unknown_cert_compression_alg",
         )
-    if length > MAX_CERTIFICATE:
+    if length > largest:
         raise PeerMisbehaved(
             Alert.bad_certificate,
-            f"the peer's Certificate would have {length} bytes: {MAX_CERTIFICATE} at most",
+            f"the peer's Certificate would have {length} bytes: {largest} at most",
             rule="RFC 8879 5",
             reason="uncompressed_cert_too_large",
         )

@@ -241,6 +241,8 @@ class Driver:
 
     def use_config(self, config: ServerConfig) -> ServerConfig:
         self.config = config
+        self._framing.max_certificate = config.max_certificate_size
+        self._records.max_send = config.max_send_fragment
         return config
 
     def send_change_cipher_spec(self) -> None:
@@ -305,7 +307,7 @@ class Driver:
         return protection.secret
 
     def limit_fragments(self, send: int, receive: int) -> None:
-        self._records.max_send = send
+        self._records.max_send = min(send, self.config.max_send_fragment)
         if self._early_data_left is None:
             self._records.max_receive = receive
         else:

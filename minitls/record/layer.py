@@ -28,7 +28,7 @@ class RecordLayer:
     ``change_cipher_spec_allowed``: whether the peer may send one now, to be dropped: from the first ClientHello to the peer's
     Finished (RFC 8446 section 5).
     ``tls12``: every record is protected once there is a key, its type is in the open, and ChangeCipherSpec means something.
-    ``max_send``, ``max_receive``: bytes of content that a protected record may hold.
+    ``max_send``: bytes of content that a record of ours may hold; ``max_receive``: the same of a protected one of the peer's.
     ``empty_records``: how many came in a row.
     ``early_data_to_skip``: bytes of 0-RTT records that may yet be dropped (RFC 8446 section 4.2.10).
     """
@@ -46,11 +46,12 @@ class RecordLayer:
         "tls12",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, max_send: int = MAX_PLAINTEXT) -> None:
         self.opening: Opening | Opening12 | None = None
         self.sealing: Sealing | Sealing12 | None = None
         self.tls12 = False
-        self.max_send = self.max_receive = MAX_PLAINTEXT
+        self.max_send = max_send
+        self.max_receive = MAX_PLAINTEXT
         self.change_cipher_spec_allowed = False
         self.early_data_to_skip = 0
         self.started = False
@@ -167,8 +168,7 @@ class RecordLayer:
 
     def write(self, kind: int, content: bytes, pad_to: int = 0, version: int = 0x0303) -> bytes:
         """Records for this content, as many as it takes."""
-        # max_fragment_length is for plaintext, too (RFC 6066 section 4); TLS 1.3 has no plaintext left to cut
-        step = MAX_PLAINTEXT if self.sealing is None and not self.tls12 else self.max_send
+        step = self.max_send  # max_fragment_length is for plaintext, too (RFC 6066 section 4)
         pieces = [content[at : at + step] for at in range(0, len(content), step)]
         if self.sealing is not None:
             return b"".join(self.sealing.seal(kind, piece, pad_to) for piece in pieces)

@@ -14,12 +14,13 @@ _LARGE = (HandshakeType.certificate, HandshakeType.compressed_certificate)
 
 
 class Framing:
-    """A buffer of handshake bytes from which whole messages are taken."""
+    """A buffer of handshake bytes from which whole messages are taken.  ``max_certificate``: bytes that a Certificate may have."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "max_certificate")
 
-    def __init__(self) -> None:
+    def __init__(self, max_certificate: int = MAX_CERTIFICATE) -> None:
         self._buffer = bytearray()
+        self.max_certificate = max_certificate
 
     def __bool__(self) -> bool:
         """Whether anything is buffered that no message was taken from: then no key may change (RFC 8446 section 5.1)."""
@@ -34,7 +35,7 @@ class Framing:
         if len(buffer) < HEADER:
             return None
         length = int.from_bytes(buffer[1:HEADER], "big")
-        if length > (MAX_CERTIFICATE if buffer[0] in _LARGE else MAX_MESSAGE):
+        if length > (self.max_certificate if buffer[0] in _LARGE else MAX_MESSAGE):
             raise PeerMisbehaved(
                 Alert.illegal_parameter,
                 f"a handshake message of {length} bytes is too large",
