@@ -97,6 +97,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "ALPN too long": (lambda: ClientConfig(alpn=("x" * 256,)), "is no protocol name for ALPN"),
     "ALPN that is not ASCII": (lambda: ClientConfig(alpn=("hä",)), "is no protocol name for ALPN"),
     "no time": (lambda: ClientConfig(handshake_timeout=0), "handshake_timeout is a number of seconds above 0, not 0"),
+    "too small fragments": (lambda: ClientConfig(max_send_fragment=63), "max_send_fragment is a number of bytes from 64 to 16384"),
+    "too large fragments": (lambda: ClientConfig(max_send_fragment=2**14 + 1), "max_send_fragment is a number of bytes from 64"),
+    "no certificates": (lambda: ClientConfig(max_certificate_size=0), "max_certificate_size is a number of bytes above 0"),
+    "certificates of any size": (lambda: ClientConfig(max_certificate_size=2**24), "max_certificate_size is a number of bytes"),
     "too much padding": (lambda: ClientConfig(record_padding=2**14 + 1), "record_padding is a number of bytes from 0 to 16384"),
     "a server without a certificate": (lambda: ServerConfig(), "a server needs a certificate"),
 }

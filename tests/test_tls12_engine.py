@@ -28,6 +28,7 @@ from minitls import (
 )
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12, Suite12
 from minitls.events import ApplicationData
+from minitls.observe import MessageSeen
 from minitls.record.protection import MAX_PLAINTEXT
 from minitls.sessions.session import Session
 from minitls.sessions.store import MemoryStore
@@ -37,6 +38,7 @@ from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12, ClientHello, Message, ServerHello
 from minitls.wire.messages12 import CertificateRequest12, CertificateStatus12, ClientKeyExchange, ServerHelloDone, ServerKeyExchange
 from minitls.wire.numbers import ExtensionType as X
+from minitls.wire.numbers import HandshakeType
 from tests.conftest import Pki
 from tests.liar import Lie, Meeting, edit, instead, lying_client, lying_server, meet
 
@@ -712,6 +714,59 @@ def test_record_size_limit(pki: Pki, limits: tuple[int | None, int | None], poli
         sealed = one.data_to_send()
         assert len(record_lengths(sealed)) == -(-20_000 // min(limit - inner, 2**14))
         assert data_of(other.receive_data(sealed)) == bytes(20_000)
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+@pytest.mark.parametrize("asked", [None, 100])
+@pytest.mark.parametrize("policy", [SAFE, Policy.modern], ids=["1.2", "1.3"])
+def test_max_send_fragment(pki: Pki, policy: Policy, asked: int | None, chosen: bool) -> None:
+    """All that we send, from the first hello on; the peer may ask for less.  Also where select_config is who says it."""
+    ours = pki.client_config(policy=policy, max_send_fragment=200, record_size_limit=asked)
+    theirs = pki.server_config(policy=policy, max_send_fragment=300)
+    first = pki.server_config(policy=policy, select_config=lambda hello: theirs) if chosen else theirs
+    client, server = ClientConnection(ours, server_hostname="localhost"), ServerConnection(first)
+    longest, overhead = {client: 0, server: 0}, 29 if policy is SAFE else 17  # of CBC or GCM, with an explicit nonce; of TLS 1.3
+
+    def carry(one: Connection, other: Connection) -> list[Any]:
+        sent = one.data_to_send()
+        longest[one] = max([longest[one], *(size for _, size in record_lengths(sent))])
+        return other.receive_data(sent)
+
+    for _ in range(3):
+        carry(client, server)
+        carry(server, client)
+    for one, other in ((client, server), (server, client)):
+        one.send_data(bytes(5000))
+        assert data_of(carry(one, other)) == bytes(5000)
+    assert 200 < longest[client] <= 200 + overhead
+    assert (asked or 300) <= longest[server] <= 300 + overhead
+    server.send_data(bytes(5000))
+    assert (asked or 300) <= max(size for _, size in record_lengths(server.data_to_send())) <= (asked or 300) + overhead
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize("policy", [SAFE, Policy.modern], ids=["1.2", "1.3"])
+def test_max_certificate_size(pki: Pki, policy: Policy, role: str, compressed: bool) -> None:
+    """A Certificate of more bytes is refused, by either side, before it is there; other messages may be longer."""
+    seen: list[Any] = []
+    fields: dict[str, Any] = {"policy": policy, **({"certificate_compression": ("zlib",)} if compressed else {})}
+    ours: dict[str, Any] = {**fields, "credential": pki.client()}
+    theirs: dict[str, Any] = {**fields, "client_auth": ClientAuth.require, "trust": pki.trust}
+    meeting(
+        pki, {"policy": policy, "credential": pki.client()}, {**theirs, "certificate_compression": None, "observer": seen.append}
+    )
+    messages = [each for each in seen if isinstance(each, MessageSeen) and each.message.raw[0] == HandshakeType.certificate]
+    sizes = {"client" if each.sent else "server": len(each.message.raw) - 4 for each in messages}
+    ours["max_certificate_size"], theirs["max_certificate_size"] = sizes["client"], sizes["server"]
+    assert meeting(pki, ours, theirs).completed == (True, True)
+    (ours if role == "client" else theirs)["max_certificate_size"] -= 1
+    met = meeting(pki, ours, theirs)
+    error = met.client_error if role == "client" else met.server_error
+    if compressed and policy is not SAFE:
+        assert (error.alert, error.reason) == (Alert.bad_certificate, "uncompressed_cert_too_large")
+    else:
+        assert (error.alert, error.reason) == (Alert.illegal_parameter, "message_too_large")
 
 
 @pytest.mark.parametrize("policy", [SAFE, Policy.modern], ids=["1.2", "1.3"])

@@ -80,6 +80,11 @@ class LoopLink(Link):
         sock.setblocking(False)
         made = loop().create_connection(lambda: Transport(self, engine, self._ready), sock=sock)
         _, self._transport = loop().run_until_complete(made)
+        while engine.question is not None:
+            loop().run_until_complete(asyncio.sleep(0.001))
+
+    def _begin(self) -> None:
+        """The transport has the questions answered."""
 
     def failed(self, error: BaseException, transport: TLSTransport) -> None:
         """The handshake did, and the connection is gone."""
