@@ -11,7 +11,7 @@ from minitls.data import dataclass, field
 from minitls.errors import Misuse
 from minitls.wire.hello import ClientHello
 from minitls.wire.messages import read_message
-from minitls.wire.numbers import CertificateType, ExtensionType
+from minitls.wire.numbers import CertificateType, ExtensionType, SignatureScheme
 
 if TYPE_CHECKING:
     from minitls.certificates.beside import Beside
@@ -67,6 +67,7 @@ class ConnectionInfo:
 
     ``server_name_used``: whether the server says that it chose its certificate by that name (RFC 6066 section 3); it need not.
     ``signature_scheme``: what the server proved its key with; ``client_signature_scheme``: the client, if it was asked.
+    On a resumed connection the peer's is the one by which it did so when the session began.
     ``peer_chain``: what the peer sent, ``verified_chain``: the path that was found good, up to the root; DER, leaf first.
     ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked, as it came, be it when a session began
     that is resumed; ``beside``: what it says, and what SCTs in the certificate itself say.
@@ -138,6 +139,20 @@ class ConnectionInfo:
     def keep_early_data(self, data: bytes) -> None:
         self._early_data = self._early_data or bytearray()
         self._early_data += data
+
+    @property
+    def peer_signature_code(self) -> int:
+        """The code point of what the peer proved its key with; 0 if it did not."""
+        name = self.signature_scheme if self.role == "client" else self.client_signature_scheme
+        return 0 if name is None else SignatureScheme[name]
+
+    @peer_signature_code.setter
+    def peer_signature_code(self, code: int) -> None:
+        name = SignatureScheme(code).name if code else None
+        if self.role == "client":
+            self.signature_scheme = name
+        else:
+            self.client_signature_scheme = name
 
     @property
     def client_random(self) -> bytes:

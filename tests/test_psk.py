@@ -75,8 +75,9 @@ def test_resumption(pki: Pki, suite: Any) -> None:
         for info in (meeting.client.info, meeting.server.info):
             assert (info.resumed, info.resumption) == (True, "psk_dhe_ke")
             assert info.authenticated == pytest.approx(START, abs=0.01)
-            assert (info.cipher_suite, info.group, info.signature_scheme) == (suite.name, "x25519", None)
+            assert (info.cipher_suite, info.group) == (suite.name, "x25519")
             assert (info.psk_identity, info.early_data_accepted) == (None, False)
+        assert meeting.client.info.peer_signature_code == first.client.info.peer_signature_code != 0
         assert meeting.client.info.peer_chain == first.client.info.peer_chain != ()
         assert meeting.client.info.verified_chain == first.client.info.verified_chain != ()
         assert meeting.client.info.channel_binding("tls-exporter") == meeting.server.info.channel_binding("tls-exporter")
@@ -607,6 +608,8 @@ def test_resumption_with_a_client_certificate(pki: Pki) -> None:
         assert meeting.server.info.peer_chain == first.peer_chain == credential.chain
         assert meeting.server.info.verified_chain == first.verified_chain != ()
         assert meeting.client.info.client_signature_scheme is None
+        assert meeting.server.info.client_signature_scheme == first.client_signature_scheme is not None
+        assert meeting.client.info.signature_scheme is not None
 
 
 # trust --------------------------------------------------------------------------------------------------------------------

@@ -154,6 +154,7 @@ def a_session(**changes: Any) -> Session:
         "chain": (),
         "public_key": b"",
         "certificate_type": 0,
+        "signature_scheme": 0,
         "ocsp_response": b"",
         "scts": (),
         "session_id": b"\x01" * 32,

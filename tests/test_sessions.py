@@ -63,6 +63,7 @@ sessions = st.builds(
     chain=st.lists(bounded(1, 300), max_size=3).map(tuple),
     public_key=bounded(0, 300),
     certificate_type=st.integers(0, 255),
+    signature_scheme=st.integers(0, 2**16 - 1),
     ocsp_response=bounded(0, 300),
     scts=st.lists(bounded(1, 300), max_size=3).map(tuple),
     session_id=bounded(0, 32),
@@ -90,6 +91,7 @@ def a_session(name: str = "localhost", **changes: Any) -> Session:
         "chain": (),
         "public_key": b"",
         "certificate_type": 0,
+        "signature_scheme": 0,
         "ocsp_response": b"",
         "scts": (),
         "session_id": b"",
@@ -365,6 +367,7 @@ def test_resumption_with_a_client_certificate(pki: Pki, by: str) -> None:
     client, server = pair.meet()
     assert client.info.resumed
     assert server.info.peer_chain == credential.chain
+    assert client.info.signature_scheme == server.info.client_signature_scheme == "ecdsa_secp256r1_sha256"
     root = pki.authority.root.public_bytes(Encoding.DER)
     assert client.info.verified_chain[-1] == server.info.verified_chain[-1] == root
 

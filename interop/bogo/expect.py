@@ -14,7 +14,7 @@ from minitls.certificates.credentials import load_chain
 from minitls.info import ConnectionInfo
 from minitls.observe import AlertSeen, ChangeCipherSpecSeen, MessageSeen, Observation
 from minitls.wire.messages12 import CertificateRequest12
-from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion, SignatureScheme
+from minitls.wire.numbers import CipherSuite, ExtensionType, NamedGroup, ProtocolVersion
 
 
 class Unexpected(Exception):
@@ -46,13 +46,12 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
     same("resumed", info.resumed, resumed and not settings.expect_session_miss)
     alpn = (settings.select_alpn if server else settings.expect_alpn) or b""
     same("ALPN", (info.alpn_protocol or "").encode("latin-1"), alpn)
-    peers_scheme = info.client_signature_scheme if server else info.signature_scheme
     for wanted, what, found in (
         (settings.expect_version, "version", version_of(info)),
         (settings.expect_cipher, "cipher suite", code(CipherSuite, info.cipher_suite)),
         (settings.expect_cipher_aes, "cipher suite", code(CipherSuite, info.cipher_suite)),
         (settings.expect_curve_id, "group", code(NamedGroup, info.group)),
-        (settings.expect_peer_signature_algorithm, "peer's signature scheme", code(SignatureScheme, peers_scheme)),
+        (settings.expect_peer_signature_algorithm, "peer's signature scheme", info.peer_signature_code),
         (settings.expect_server_name, "server name", info.server_name),
         (settings.expect_peer_certificate_type, "peer's certificate type", RAW if info.peer_public_key else 0),
         (settings.expect_peer_rpk_sha256, "peer's raw public key", hashlib.sha256(info.peer_public_key).digest()),

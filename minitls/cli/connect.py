@@ -258,7 +258,7 @@ def agreed(info: ConnectionInfo, config: ClientConfig) -> list[Fact]:
         ("version", info.version or ""),
         ("cipher suite", info.cipher_suite or ""),
         ("key exchange", f"{info.group or 'none of its own'} ({quantum}{retry})"),
-        ("signature", info.signature_scheme or ("none: resumed" if info.resumed else "none")),
+        ("signature", (info.signature_scheme or "none") + (", when the session began" if info.resumed else "")),
     ]
     if config.alpn:
         facts.append(("ALPN", safe(info.alpn_protocol) if info.alpn_protocol else f"none of {', '.join(map(safe, config.alpn))}"))

@@ -65,6 +65,7 @@ def recall(hs: Handshake, known: Remembered, how: str) -> None:
     hs.info.delegated_until = session.until / 1000 or None
     hs.info.server_certificate_type = CertificateType(session.certificate_type)
     hs.info.peer_chain, hs.info.peer_public_key = session.chain, session.public_key
+    hs.info.peer_signature_code = session.signature_scheme
     hs.info.verified_chain, hs.info.beside = known.path, known.beside
     hs.info.ocsp_response, hs.info.scts = session.ocsp_response, session.scts
 

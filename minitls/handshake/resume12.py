@@ -50,6 +50,7 @@ def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float
         chain=hs.info.peer_chain,
         public_key=hs.info.peer_public_key,
         certificate_type=hs.info.server_certificate_type,
+        signature_scheme=hs.info.peer_signature_code,
         ocsp_response=hs.info.ocsp_response,
         scts=hs.info.scts,
         session_id=b"",

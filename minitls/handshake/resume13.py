@@ -49,6 +49,7 @@ def session_of(info: ConnectionInfo, psk: bytes, created: int, lifetime: int, **
         chain=info.peer_chain,
         public_key=info.peer_public_key,
         certificate_type=info.server_certificate_type,
+        signature_scheme=info.peer_signature_code,
         ocsp_response=info.ocsp_response,
         scts=info.scts,
         session_id=b"",
