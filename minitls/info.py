@@ -196,6 +196,10 @@ class ConnectionInfo:
         self._exporter = (main_secret, through_server_finished)
         self._resumption = (main_secret, through_client_finished)
 
+    def keep_exporter(self, main_secret: MainSecret, through_server_finished: bytes) -> None:
+        """On a server that may send half-RTT data: what the exporter is derived from is known before the client's Finished."""
+        self._exporter = (main_secret, through_server_finished)
+
     def resumption_secret(self) -> ResumptionSecret:
         assert self._resumption is not None
         main_secret, transcript_hash = self._resumption
@@ -215,7 +219,8 @@ class ConnectionInfo:
     def export_keying_material(self, label: str, context: bytes | None, length: int) -> bytes:
         """``length`` bytes that both sides, and nobody else, can make (RFC 8446 section 7.5).  Raises Misuse before completion.
 
-        ``context``: TLS 1.2 tells None from b"" (RFC 5705 section 4), TLS 1.3 does not.
+        ``context``: TLS 1.2 tells None from b"" (RFC 5705 section 4), TLS 1.3 does not.  A server that took early data can export
+        before completion, too: who is on the other side is not proven then.
         """
         if self._exporter12 is not None and self.timing.completed is not None:
             return self._exporter12(label, context, length)
@@ -233,6 +238,8 @@ class ConnectionInfo:
         if unbound and (kind == "tls-exporter" or (kind == "tls-unique" and self.resumed)):
             raise Misuse(f"{kind} binds to nothing without the extended master secret", rule="RFC 7627 5.4")
         if kind == "tls-exporter":
+            if self.timing.completed is None:
+                raise Misuse("a connection can be bound to once the handshake is complete", rule="RFC 9266 2")
             return self.export_keying_material("EXPORTER-Channel-Binding", b"", 32)
         if kind == "tls-server-end-point":
             chain = self.peer_chain if self.role == "client" else self.local_chain

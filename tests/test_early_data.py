@@ -419,6 +419,27 @@ def test_an_answer_before_the_client_has_finished(pki: Pki) -> None:
     assert [type(event) for event in events] == [TicketReceived, ApplicationData]
 
 
+def test_a_server_exports_while_it_may_answer(pki: Pki) -> None:
+    """RFC 8446 section 7.5: from all up to its own Finished.  Nobody else does, and nothing is bound to what may be a recording."""
+    client, server = met_once(pki).connections(early_data=DATA)
+    server.receive_data(client.data_to_send())
+    exported = server.info.export_keying_material("EXPORTER-test", b"", 16)
+    with pytest.raises(Misuse, match="once the handshake is complete"):
+        client.info.export_keying_material("EXPORTER-test", b"", 16)
+    with pytest.raises(Misuse, match="once the handshake is complete"):
+        server.info.channel_binding("tls-exporter")
+    talk(client, server)
+    for side in client, server:
+        assert side.info.export_keying_material("EXPORTER-test", b"", 16) == exported
+    assert client.info.channel_binding("tls-exporter") == server.info.channel_binding("tls-exporter")
+    pair = met_once(pki)
+    pair.change(server={"early_data": None})
+    client, refusing = pair.connections(early_data=DATA)
+    refusing.receive_data(client.data_to_send())
+    with pytest.raises(Misuse, match="once the handshake is complete"):
+        refusing.info.export_keying_material("EXPORTER-test", b"", 16)
+
+
 def test_nobody_else_speaks_before_finished(pki: Pki) -> None:
     """A server that has no early data, or refused it; a client at any time."""
     pair = met_once(pki)

@@ -105,6 +105,7 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
 
     if terms.early:
         hs.allow_half_rtt_data()
+        hs.info.keep_exporter(main_secret, through_server_finished)
         yield from expect(EndOfEarlyData)
         hs.install_read_key(suite, client_secret)
     if request is not None:
