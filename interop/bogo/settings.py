@@ -16,6 +16,7 @@ from interop.bogo.tickets import KEY, CallbackTickets, SuiteTickets
 from minitls import Alert, ClientAuth, ClientConfig, Credential, Policy, ServerConfig, Session
 from minitls.certificates.credentials import load_chain, load_key
 from minitls.crypto.compression import Compression
+from minitls.crypto.signatures import CLIENTS_ONLY
 from minitls.crypto.signatures import SCHEMES as SIGNATURES
 from minitls.data import replace
 from minitls.observe import Observation
@@ -130,14 +131,15 @@ def policy_of(settings: Settings) -> Policy:
     ours = bool(settings.server_preference or settings.cipher)  # the order that counts is the server's, not the client's
     groups = tuple(settings.curves or GROUPS)
     suites, equal_suites = suites_of(settings.cipher)
+    signing = {code for each in (*settings.credentials, settings) for code in each.signing_prefs}
     verify = [code for code in settings.verify_prefs if code in SIGNATURES]
     policy = Policy(
         versions=versions,
         cipher_suites=(*SUITES_13, *suites),
         groups=groups,
         signature_schemes=[code for code in verify if TLS12 in versions or SIGNATURES[code].in_tls13] or SCHEMES,
-        certificate_signature_schemes=verify or IN_CERTIFICATES,
-        signing_schemes=tuple(SIGNATURES),
+        certificate_signature_schemes=[code for code in verify if code not in CLIENTS_ONLY] or IN_CERTIFICATES,
+        signing_schemes=tuple(code for code in SIGNATURES if code not in CLIENTS_ONLY or code in signing),
         equal_suites=equal_suites if ours else (suites,),
         equal_groups=equal_to_next(groups, settings.curves_flags) if ours else (groups,),
         prefer_post_quantum=ours,
