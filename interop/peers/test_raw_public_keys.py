@@ -18,8 +18,6 @@ from minitls import (
     ClientConfig,
     ConnectionInfo,
     Credential,
-    PeerIncompatible,
-    Policy,
     ServerConfig,
     TLSError,
 )
@@ -103,18 +101,27 @@ async def echo(port: int, config: ClientConfig) -> ConnectionInfo:
         return info_of(writer)
 
 
+@pytest.mark.parametrize("version", [TLS13, TLS12], ids=["1.3", "1.2"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_client(gnutls_serv: str, tmp_path: Path, ours: KeyFiles, kind: str) -> None:
+async def test_client(gnutls_serv: str, tmp_path: Path, ours: KeyFiles, kind: str, version: str) -> None:
     """Both show a key; theirs is known by its bytes, ours they show us."""
     theirs = key_files(tmp_path, kind, "theirs")
-    config = ClientConfig(trusted_keys=(theirs.pem(),), credential=ours.credential())
-    async with echoing(gnutls_serv, "--priority", TLS13 + BOTH, "--require-client-cert", *theirs.options) as peer:
-        for _ in range(2):  # its tickets are for nothing: a session could not tell whom we trust
-            info = await echo(peer.port, config)
-            assert not info.resumed
-        await peer.said(b"Certificate type: Raw Public Key", 2)
+    config = ClientConfig(trusted_keys=(theirs.pem(),), credential=ours.credential(), session_store=None)
+    async with echoing(gnutls_serv, "--priority", version + BOTH, "--require-client-cert", *theirs.options) as peer:
+        info = await echo(peer.port, config)
+        await peer.said(b"Certificate type: Raw Public Key")
     assert (info.server_certificate_type, info.client_certificate_type) == (RAW, RAW)
     assert ours.pem().split(b"\n")[1] in peer.output
+
+
+@pytest.mark.parametrize("version", [TLS13, TLS12], ids=["1.3", "1.2"])
+async def test_client_comes_back(gnutls_serv: str, theirs: KeyFiles, version: str) -> None:
+    """With a ticket, as long as we trust the key."""
+    config = ClientConfig(trusted_keys=(theirs.pem(),))
+    async with echoing(gnutls_serv, "--priority", version + BOTH, "--disable-client-cert", *theirs.options) as peer:
+        infos = [await echo(peer.port, config) for _ in range(2)]
+    assert [info.resumed for info in infos] == [False, True]
+    assert infos[0].peer_public_key == infos[1].peer_public_key != b""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,14 +142,6 @@ async def test_client_refuses_an_unknown_key(gnutls_serv: str, ours: KeyFiles, t
             await echo(peer.port, ClientConfig(trusted_keys=(ours.pem(),)))
         await peer.said(b"A TLS fatal alert has been received")
     assert caught.value.reason == "untrusted_key"
-
-
-async def test_client_and_tls12(gnutls_serv: str, theirs: KeyFiles) -> None:
-    """GnuTLS has raw public keys in TLS 1.2; we do not, and say so before it shows one."""
-    async with echoing(gnutls_serv, "--priority", TLS12 + BOTH, "--disable-client-cert", *theirs.options) as peer:
-        with pytest.raises(PeerIncompatible) as caught:
-            await echo(peer.port, ClientConfig(trusted_keys=(theirs.pem(),), policy=Policy.intermediate))
-    assert caught.value.alert is Alert.unsupported_certificate
 
 
 # our server ----------------------------------------------------------------------------------------------------------------
@@ -168,21 +167,23 @@ async def talk(command: str, config: ServerConfig, *options: str) -> tuple[list[
     return served.infos, peer
 
 
+@pytest.mark.parametrize("version", [TLS13, TLS12], ids=["1.3", "1.2"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_server(gnutls_cli: str, tmp_path: Path, kind: str) -> None:
+async def test_server(gnutls_cli: str, tmp_path: Path, kind: str, version: str) -> None:
     ours = key_files(tmp_path, kind, "ours")
-    infos, peer = await talk(gnutls_cli, ServerConfig(credentials=(ours.credential(),)), "--priority", TLS13 + SERVERS)
+    infos, peer = await talk(gnutls_cli, ServerConfig(credentials=(ours.credential(),)), "--priority", version + SERVERS)
     assert infos[0].server_certificate_type is RAW
     assert b"Raw Public Key" in peer.output
     assert ours.pem().split(b"\n")[1] in peer.output
 
 
+@pytest.mark.parametrize("version", [TLS13, TLS12], ids=["1.3", "1.2"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_server_knows_a_client(gnutls_cli: str, tmp_path: Path, ours: KeyFiles, kind: str) -> None:
+async def test_server_knows_a_client(gnutls_cli: str, tmp_path: Path, ours: KeyFiles, kind: str, version: str) -> None:
     theirs = key_files(tmp_path, kind, "theirs")
     config = ServerConfig(credentials=(ours.credential(),), trusted_keys=(theirs.pem(),), client_auth=ClientAuth.require)
     infos, _ = await talk(
-        gnutls_cli, config, "--priority", TLS13 + BOTH.replace("ALL", "SRV-RAWPK:+CTYPE-CLI-RAWPK"), *theirs.options
+        gnutls_cli, config, "--priority", version + BOTH.replace("ALL", "SRV-RAWPK:+CTYPE-CLI-RAWPK"), *theirs.options
     )
     assert infos[0].client_certificate_type is RAW
     assert (infos[0].peer_public_key,) == config.trusted_keys
