@@ -36,10 +36,11 @@ from minitls.crypto.groups import GROUPS, FiniteField
 from minitls.crypto.signatures import SCHEMES
 from minitls.data import replace
 from minitls.handshake import server12, server13
-from minitls.observe import ChainVerified
+from minitls.observe import ChainVerified, MessageSeen
 from minitls.sessions.store import MemoryStore
 from minitls.sessions.tickets import TicketKeys
 from minitls.testing import exchange, memory_pair
+from minitls.trace.fields import dissect
 from minitls.trace.json import document
 from minitls.trace.recording import Recording
 from minitls.trace.story import tell
@@ -48,7 +49,7 @@ from minitls.wire.codec import Extensions
 from minitls.wire.hello import ClientHello, ServerHello
 from minitls.wire.messages import Certificate, CertificateEntry, EncryptedExtensions
 from minitls.wire.messages12 import Certificate12, RawPublicKey12
-from minitls.wire.numbers import CertificateType, NamedGroup
+from minitls.wire.numbers import CertificateType, HandshakeType, NamedGroup
 from minitls.wire.numbers import ExtensionType as X
 from tests.conftest import Pki
 from tests.liar import edit, instead, lying_client, lying_server, meet, with_extension
@@ -604,9 +605,9 @@ def test_tls12_lies(pki: Pki) -> None:
     as_chain = ClientConnection(pki.client_config(policy=TLS12), server_hostname="localhost")
     for client, config, say, alert, reason in (
         (raw, server_config, Certificate12(pki.server().chain), Alert.decode_error, "malformed"),
-        (raw, server_config, RawPublicKey12(b""), Alert.decode_error, "no_certificate"),
-        (replace(raw, trusted_keys=(rsa_key,)), server_config, RawPublicKey12(rsa_key), ILLEGAL, "wrong_certificate_type"),
-        (as_chain, pki.server_config(), RawPublicKey12(SERVER.chain[0]), Alert.decode_error, "decode_error"),
+        (raw, server_config, RawPublicKey12(()), Alert.decode_error, "no_certificate"),
+        (replace(raw, trusted_keys=(rsa_key,)), server_config, RawPublicKey12((rsa_key,)), ILLEGAL, "wrong_certificate_type"),
+        (as_chain, pki.server_config(), RawPublicKey12(SERVER.chain), Alert.decode_error, "decode_error"),
     ):
         if isinstance(client, ClientConfig):
             client = ClientConnection(client, server_hostname="localhost")
@@ -690,11 +691,12 @@ def test_what_is_no_key(pki: Pki) -> None:
 # for people -----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_trace_of_it() -> None:
+@pytest.mark.parametrize("policy", [Policy.modern, TLS12], ids=["1.3", "1.2"])
+def test_a_trace_of_it(policy: Policy) -> None:
     """The renderers show a handshake without a certificate; the observer hears whose key it was."""
     ours, theirs = Recording("client"), Recording("server")
     client, _ = memory_pair(
-        ClientConfig(**TRUST_SERVER, credential=CLIENT, observer=ours),
+        ClientConfig(**TRUST_SERVER, credential=CLIENT, observer=ours, policy=policy),
         ServerConfig(credentials=(SERVER,), observer=theirs, **TRUST_CLIENT),
     )
     assert ours.first(ChainVerified) is None
@@ -707,6 +709,10 @@ def test_a_trace_of_it() -> None:
         assert "RawPublicKey" in text
         facts = [fact for step in tell(seen, other=theirs if seen is ours else ours) for fact in step.facts]
         assert ("public key", fingerprint(SERVER.chain[0])) in facts
+    said = [dissect(each.message) for each in theirs.all(MessageSeen) if each.message.msg_type is HandshakeType.certificate]
+    kept = [each.message.raw for each in theirs.all(MessageSeen)]
+    for der, field in zip((SERVER.chain[0], CLIENT.chain[0]), said, strict=True):
+        assert any(raw[leaf.start : leaf.stop].endswith(der) for raw in kept for leaf in field.leaves() if len(raw) == field.stop)
     shown = document(ours, client.info)
     assert shown["connection"]["peer_public_key"] == SERVER.chain[0].hex()
     assert shown["connection"]["verified"]

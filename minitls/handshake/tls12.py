@@ -71,7 +71,7 @@ def _export(master: MasterSecret, hellos: Hellos, label: str, context: bytes | N
 def show(hs: Handshake, credential: Credential) -> None:
     """RFC 5246 section 7.4.2, RFC 7250 section 3: our chain, or our raw public key."""
     if credential.certificate_type is RAW:
-        hs.send(RawPublicKey12(credential.chain[0]))
+        hs.send(RawPublicKey12(credential.chain))
         return
     hs.send(Certificate12(credential.chain))
     hs.info.local_chain = credential.chain
@@ -84,9 +84,9 @@ def receive_certificate(hs: Handshake, config: ClientConfig | ServerConfig) -> F
         return (yield from verify_der_chain(hs, config, certificate.chain)) if certificate.chain else None
     hs.expect_raw_key()
     raw = yield from expect(RawPublicKey12)
-    if not raw.subject_public_key_info:
+    if not raw.chain:
         return None
-    subject = yield from verify_key(hs, config, raw.subject_public_key_info)
+    subject = yield from verify_key(hs, config, raw.chain[0])
     return PeerKey(subject.key, subject.schemes, subject.is_rsa, may_encipher=True)
 
 

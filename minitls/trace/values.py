@@ -28,6 +28,7 @@ from minitls.wire.messages12 import (
     CertificateRequest12,
     ClientKeyExchange,
     NewSessionTicket12,
+    RawPublicKey12,
     ServerKeyExchange,
 )
 from minitls.wire.numbers import (
@@ -218,7 +219,8 @@ def details(message: Message) -> list[Detail]:
         ]
     elif isinstance(message, (Certificate, Certificate12)):
         sizes = ", ".join(f"{len(der):,}" for der in message.chain)
-        found.append(("certificate_list", f"{count(len(message.chain), 'certificate')} ({sizes} bytes)" if sizes else "empty"))
+        what = "raw public key" if isinstance(message, RawPublicKey12) else "certificate"
+        found.append(("certificate_list", f"{count(len(message.chain), what)} ({sizes} bytes)" if sizes else "empty"))
     elif isinstance(message, CertificateVerify):
         found += [("algorithm", name_of(SignatureScheme, message.algorithm)), ("signature", short(message.signature))]
     elif isinstance(message, ServerKeyExchange):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from minitls.wire.codec import Structure, opaque, rest, structure, uint8, uint16, uint32, vector, wire
+from minitls.wire.codec import Codec, Structure, opaque, rest, structure, uint8, uint16, uint32, vector, wire
 from minitls.wire.extensions import CertificateStatus
 from minitls.wire.hello import ClientHello, Message, ServerHello
 from minitls.wire.messages import CertificateVerify, Finished
@@ -37,16 +37,28 @@ class Certificate12(Message):
         return self.certificate_list
 
 
-@structure
-class RawPublicKey12(Message):
-    """RFC 7250 section 3: the Certificate of a side that shows a raw public key.
+def _read_at_most_one(buf: bytes, pos: int, end: int) -> tuple[tuple[bytes, ...], int]:
+    value, after = _KEY.read(buf, pos, end)
+    return (value,) if value else (), after
 
-    The RFC has no way to decline, so that its vector begins at 1; what a Certificate without certificates looks like is this one
-    without a key.
+
+def _write_at_most_one(value: tuple[bytes, ...], out: bytearray) -> None:
+    _KEY.write(b"".join(value), out)
+
+
+_KEY = opaque(0, 2**24 - 1)
+
+
+@structure
+class RawPublicKey12(Certificate12):
+    """RFC 7250 section 3: the Certificate of a side that shows a raw public key: its SubjectPublicKeyInfo, in no list.
+
+    The RFC has no way to decline, so that its vector begins at 1; a Certificate without certificates looks like this one without a
+    key.
     """
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.certificate
-    subject_public_key_info: bytes = wire(opaque(0, 2**24 - 1))
+    certificate_list: tuple[bytes, ...] = wire(Codec(_read_at_most_one, _write_at_most_one, _KEY.shape))
 
 
 @structure
