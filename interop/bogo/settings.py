@@ -140,7 +140,7 @@ def policy_of(settings: Settings) -> Policy:
         signature_schemes=[code for code in verify if TLS12 in versions or SIGNATURES[code].in_tls13] or SCHEMES,
         certificate_signature_schemes=[code for code in verify if code not in CLIENTS_ONLY] or IN_CERTIFICATES,
         signing_schemes=tuple(code for code in SIGNATURES if code not in CLIENTS_ONLY or code in signing),
-        equal_suites=equal_suites if ours else (suites,),
+        equal_suites=(SUITES_13, *(equal_suites if ours else (suites,))),
         equal_groups=equal_to_next(groups, settings.curves_flags) if ours else (groups,),
         prefer_post_quantum=ours,
         secure_tls12=settings.no_legacy_server_connect,
