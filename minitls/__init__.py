@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from minitls.config import CertificateRequested, ClientAuth, ClientConfig, Danger, PeerCertificates, ServerConfig
 from minitls.connection import Connection
-from minitls.crypto.psk import ExternalPsk
+from minitls.crypto.psk import ExternalPsk, KnownPsks
 from minitls.endpoints import ClientConnection, ServerConnection
 from minitls.errors import (
     Alert,
@@ -130,6 +130,7 @@ __all__ = [
     "HandshakeCompleted",
     "HandshakeTimeout",
     "KeyUpdated",
+    "KnownPsks",
     "Misuse",
     "PeerCertificates",
     "PeerClosed",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -84,7 +84,7 @@ class CertificateRequested:
     certificate_authorities: tuple[bytes, ...]
 
 
-OurPsk: TypeAlias = ExternalPsk | tuple[bytes, bytes] | None
+OurPsk: TypeAlias = ExternalPsk | Sequence[ExternalPsk] | tuple[bytes, bytes] | None
 ClientPsk: TypeAlias = Callable[[bytes | None], Awaitable[OurPsk] | OurPsk]
 TheirPsk: TypeAlias = ExternalPsk | bytes | None
 ServerPsk: TypeAlias = Callable[[bytes], Awaitable[TheirPsk] | TheirPsk]
@@ -221,8 +221,9 @@ class _Config:
 class ClientConfig(_Config):
     """What a client brings.
 
-    ``psk``: the key that we share with the server: called with None before the hello, gives an ExternalPsk, an (identity, key) pair
-    or None; once more where TLS 1.2 comes to a PSK suite, with the server's hint (RFC 4279).
+    ``psk``: the key that we share with the server: called with None before the hello, gives an ExternalPsk, several, an (identity,
+    key) pair or None; once more where TLS 1.2 comes to a PSK suite, with the server's hint (RFC 4279).
+    ``psk_required``: go on with servers that have the key, and with no others: certificates are neither asked for nor taken.
     ``credential``: shown to servers that ask for a certificate, a raw key to those that take one; None: we decline.
     ``credentials``: several instead, best first: the server gets the first that it can verify, by its signature algorithms, and of
     these one by an authority that it names, if there is one (RFC 8446 sections 4.2.4 and 4.4.2.2).
@@ -252,6 +253,7 @@ class ClientConfig(_Config):
     may_decline: bool = True
     offered_certificate_types: tuple[Name, ...] | None = None
     psk: ClientPsk | None = field(default=None, repr=False)
+    psk_required: bool = False
     max_fragment_length: int | None = None
     request_staples: bool = False
     logs: Logs | None = None
@@ -265,6 +267,8 @@ class ClientConfig(_Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.psk_required and self.psk is None:
+            raise Misuse("psk_required without psk=: which key?")
         object.__setattr__(self, "credentials", tuple(self.credentials))
         if self.credential is not None and self.credentials:
             raise Misuse("give credential=... or credentials=(...), not both")
@@ -298,7 +302,7 @@ class ServerConfig(_Config):
     ``client_auth``: whether clients are asked for a certificate; then ``trust`` says whose, or ``trusted_keys``.
     ``post_handshake_auth``: be ready to ask after the handshake (``request_client_certificate``), of clients that allow it, by
     TLS 1.3 (RFC 8446 section 4.6.2); ``trust`` says whose certificates, and ``ClientAuth.require`` that declining is an error.
-    ``psk``: called with an identity that a client claims, gives the key as an ExternalPsk or as bytes, or None.
+    ``psk``: called with an identity that a client claims, gives the key as an ExternalPsk or as bytes, or None; or KnownPsks.
     ``psk_identity_hint``: what clients of TLS 1.2 are told of whose key is wanted (RFC 4279); None: nothing.
     ``tickets``: the keys that session tickets are sealed with (by default of this very object, rotated by themselves); None: no
     tickets.  ``session_cache``: TLS 1.2's sessions by ID, for clients without tickets; None: none.

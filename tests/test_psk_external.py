@@ -13,8 +13,8 @@ from minitls import (
     Alert,
     AlertReceived,
     ClientAuth,
-    ClientConfig,
     ExternalPsk,
+    KnownPsks,
     Misuse,
     PeerIncompatible,
     PeerMisbehaved,
@@ -24,12 +24,14 @@ from minitls import (
 )
 from minitls.crypto.psk import KDFS, read_imported_identity
 from minitls.crypto.suites import SUITES
+from minitls.crypto.suites12 import PSK_SUITES
 from minitls.handshake.psk import MAX_IDENTITIES
+from minitls.handshake.resume import LONGEST_IDENTITY
 from minitls.sessions.tickets import TicketKeys
 from minitls.wire.extensions import OfferedPsks, PskIdentity
 from minitls.wire.hello import ClientHello, ServerHello
 from minitls.wire.numbers import ExtensionType as X
-from minitls.wire.numbers import PskKeyExchangeMode
+from minitls.wire.numbers import PskKeyExchangeMode, is_grease
 from tests.conftest import Pki
 from tests.liar import edit
 from tests.resuming import (
@@ -70,7 +72,7 @@ PLAIN: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("alone", [False, True], ids=["", "psk_ke"])
 @pytest.mark.parametrize("what", PLAIN)
 def test_external(pki: Pki, what: str, alone: bool) -> None:
-    """Section 4.2.11: nobody shows a certificate, and nobody resumes anything."""
+    """Section 4.2.11: nobody shows a certificate, and nothing is resumed, though it may be the next time."""
     ours, theirs = PLAIN[what]
     policy = QUICK.replace(psk_key_exchange_modes=(ALONE if alone else DHE,))
     pair = Pair(pki, {"psk": ours, "policy": policy}, {"psk": theirs, "policy": policy, "client_auth": ClientAuth.none})
@@ -82,7 +84,7 @@ def test_external(pki: Pki, what: str, alone: bool) -> None:
         assert (info.peer_chain, info.signature_scheme, info.authenticated) == ((), None, START)
         assert info.cipher_suite == (AES256 if what == "sha384" else AES128)
         assert info.group == (None if alone else "x25519")
-    assert not tickets_of(meeting)
+    assert len(tickets_of(meeting)) == 2
     (offered,) = meeting.client.info.client_hello.extensions[X.pre_shared_key].identities
     assert offered.obfuscated_ticket_age == 0
 
@@ -111,7 +113,7 @@ def test_imported(pki: Pki, what: str, names: tuple[str, ...], asynchronous: boo
     hashes = [name for name in KDFS if name in {SUITES[int(code)].hash_name for code in pair.ours.policy.cipher_suites}]
     assert identities(meeting.client) == [psk.imported_identity(name) for name in hashes]
     check_open(meeting.client, meeting.server)
-    assert meeting.client.info.psk_identity == meeting.server.info.psk_identity == psk.imported_identity(hashes[0])
+    assert meeting.client.info.psk_identity == meeting.server.info.psk_identity == psk.identity
     assert meeting.client.info.peer_chain == ()
 
 
@@ -233,16 +235,142 @@ def test_a_server_of_psks_alone(pki: Pki) -> None:
     refused(meeting.server, PeerIncompatible, Alert.unknown_psk_identity, "unknown_psk_identity", meeting)
 
 
-def test_sessions_of_psks_are_not_kept(pki: Pki) -> None:
-    """A ticket would be no better than the key; without certificates there is nothing to verify again."""
-    pair = Pair(pki, {"psk": lambda _: (IDENTITY, KEY), "tickets_wanted": (2, 2)}, {"credentials": (), "psk": {IDENTITY: KEY}.get})
+SHARED: dict[str, tuple[Any, Any]] = {
+    "plain": ((IDENTITY, KEY), KEY),
+    "imported": (IMPORTED["of sha384"], IMPORTED["of sha384"]),
+    "several": ([ExternalPsk(b"another", KEY), ExternalPsk(IDENTITY, KEY)], ExternalPsk(IDENTITY, KEY)),
+}
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_sessions_of_psks(pki: Pki, what: str) -> None:
+    """A ticket hides who comes, and allows early data; it is good as long as both have the key that it began with."""
+    ours, theirs = SHARED[what]
+    pair = Pair(pki, {"psk": lambda _: ours}, {"credentials": (), "psk": {IDENTITY: theirs}.get, "early_data": 1000})
+    for number in range(3):
+        meeting = pair.meet(early_data=b"hello")
+        client, server = meeting.client.info, meeting.server.info
+        assert (client.resumed, server.resumed, server.early_data) == (True, True, b"hello") if number else (False, False, b"")
+        assert client.psk_identity == server.psk_identity == IDENTITY
+        assert KEY not in pair.session().to_bytes()
+        check_open(meeting.client, meeting.server)
+    other = ExternalPsk(IDENTITY, bytes(32))
+    pair.change(server={"psk": {IDENTITY: other}.get})  # the session goes with the key
     meeting = pair.meet()
+    assert meeting.server_error.reason == ("unknown_psk_identity" if what == "imported" else "digest_check_failed")
+    pair.change({"psk": lambda _: other})
+    meeting = pair.meet()
+    assert identities(meeting.client) == [IDENTITY]
+    assert (meeting.server.info.resumed, meeting.server.info.psk_identity) == (False, IDENTITY)
+    assert pair.meet().server.info.resumed
+    pair.change({"psk": None}, {"credentials": (pki.server(),), "psk": None})
+    meeting = pair.meet()
+    assert identities(meeting.client) == []
+    check_open(meeting.client, meeting.server)
+
+
+def test_a_server_that_has_forgotten_its_keys(pki: Pki) -> None:
+    pair = Pair(pki, {"psk": lambda _: (IDENTITY, KEY)}, {"psk": {IDENTITY: KEY}.get})
+    pair.meet()
+    pair.change(server={"psk": None})
+    meeting = pair.meet()
+    assert len(identities(meeting.client)) == 2
+    assert (meeting.server.info.resumed, meeting.server.info.psk_identity) == (False, None)
+    check_open(meeting.client, meeting.server)
+
+
+def test_a_long_name_is_not_remembered(pki: Pki) -> None:
+    name = bytes(LONGEST_IDENTITY + 1)
+    pair = Pair(pki, {"psk": lambda _: (name, KEY)}, {"psk": {name: KEY}.get})
+    meeting = pair.meet()
+    assert meeting.server.info.psk_identity == name
     assert not tickets_of(meeting)
     meeting.server.send_ticket()  # type: ignore[attr-defined]
     (event,) = meeting.client.receive_data(meeting.server.data_to_send())
     assert isinstance(event, TicketReceived)
     assert (event.session, event.keeping) == (None, None)
     assert pair.store.get("localhost:") is None
+
+
+@pytest.mark.parametrize("versions", [("1.3",), ("1.3", "1.2"), ("1.2",)])
+@pytest.mark.parametrize("imported", [False, True])
+def test_nothing_but_the_key(pki: Pki, versions: tuple[str, ...], imported: bool) -> None:
+    """``psk_required``: certificates are not asked for, and an imported key is of TLS 1.3 alone (RFC 9258 section 7)."""
+    if imported and versions == ("1.2",):
+        return
+    psk = ExternalPsk(IDENTITY, KEY, context=b"" if imported else None)
+    policy = Policy.intermediate.replace(versions=versions, groups=("x25519",))
+    alone = {"psk": lambda _: psk, "psk_required": True, "policy": policy, "request_staples": True}
+    pair = Pair(pki, alone, {"psk": {IDENTITY: psk}.get, "policy": Policy.intermediate})
+    for _ in range(2):
+        meeting = pair.meet()
+        hello = meeting.client.info.client_hello
+        assert not {X.signature_algorithms, X.status_request, X.signature_algorithms_cert} & hello.extensions.keys()
+        assert all(
+            code in (*SUITES, *(() if imported or versions == ("1.3",) else PSK_SUITES)) for code in real(hello.cipher_suites)
+        )
+        assert 0x0303 not in hello.versions or not imported
+        assert meeting.server.info.psk_identity == IDENTITY
+        check_open(meeting.client, meeting.server)
+
+
+def real(codes: tuple[int, ...]) -> list[int]:
+    return [code for code in codes if not is_grease(code)]
+
+
+def test_a_server_without_the_key(pki: Pki) -> None:
+    """It should know that it has nothing for us; one that goes on all the same is told."""
+    alone = {"psk": lambda _: (IDENTITY, KEY), "psk_required": True}
+    pair = Pair(pki, alone, {"psk": {IDENTITY: KEY}.get})
+    lie = edit(ServerHello, lambda message: message.extensions.pop(X.pre_shared_key))
+    meeting = pair.meet(server_lie=lie)
+    error: Any = meeting.client_error
+    assert (type(error), error.alert, error.reason) == (PeerMisbehaved, Alert.missing_extension, "psk_required")
+    pair.change(server={"psk": None})
+    meeting = pair.meet()
+    assert meeting.server_error.alert is Alert.missing_extension
+
+
+def test_a_session_of_a_certificate_is_not_the_key(pki: Pki) -> None:
+    pair = Pair(pki, server={"psk": {IDENTITY: KEY}.get})
+    pair.meet()
+    pair.change({"psk": lambda _: (IDENTITY, KEY), "psk_required": True})
+    assert identities(pair.connections()[0]) == [IDENTITY]
+
+
+def test_no_key_where_one_is_required(pki: Pki) -> None:
+    with pytest.raises(Misuse, match="which key"):
+        pki.client_config(psk_required=True)
+    for nothing in (None, []):
+        with pytest.raises(Misuse, match="there is no key"):
+            Pair(pki, {"psk": lambda _, nothing=nothing: nothing, "psk_required": True}).connections()
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_keys_in_the_order_of_the_server(pki: Pki, first: int) -> None:
+    """Where it says which: otherwise the client's order counts."""
+    keys = [ExternalPsk(b"key %d" % number, bytes((number,)) * 32) for number in range(3)]
+    known = KnownPsks(*keys[first:], *keys[:first])
+    assert repr(known) == "<KnownPsks: 3>"
+    pair = Pair(pki, {"psk": lambda _: keys[::-1], "session_store": None}, {"psk": known})
+    assert pair.meet().server.info.psk_identity == keys[first].identity
+    pair.change(server={"psk": {key.identity: key for key in keys}.get})
+    assert pair.meet().server.info.psk_identity == b"key 2"
+
+
+def test_keys_used_in_another_way(pki: Pki) -> None:
+    """Section 4.2.9: a mode that both have; with a certificate there is a way without."""
+    pair = Pair(
+        pki,
+        {"psk": lambda _: (IDENTITY, KEY)},
+        {"psk": {IDENTITY: KEY}.get, "policy": QUICK.replace(psk_key_exchange_modes=(ALONE,))},
+    )
+    meeting = pair.meet()
+    assert meeting.server.info.psk_identity is None
+    check_open(meeting.client, meeting.server)
+    pair.change(server={"credentials": ()})
+    meeting = pair.meet()
+    refused(meeting.server, PeerIncompatible, Alert.handshake_failure, "no_supported_psk_mode", meeting)
 
 
 def test_a_key_is_no_certificate(pki: Pki) -> None:
@@ -266,7 +394,8 @@ def test_a_second_hello_with_a_key_of_the_other_hash(pki: Pki) -> None:
         hello.extensions[X.pre_shared_key] = OfferedPsks((PskIdentity(psk.imported_identity("sha384"), 0),), (bytes(48),))
 
     pair = Pair(pki, {"psk": lambda _: psk}, {"psk": {IDENTITY: psk}.get, "send_cookie": True})
-    assert pair.meet().server.info.psk_identity == psk.imported_identity("sha256")
+    assert pair.meet().server.info.psk_identity == IDENTITY
+    pair.store.take("localhost:")
     meeting = pair.meet(client_lie=edit(ClientHello, other, nth=2))
     refused(meeting.server, PeerMisbehaved, Alert.illegal_parameter, "psk_identity_not_found", meeting)
 
@@ -312,21 +441,11 @@ def test_many_identities(pki: Pki, before: int) -> None:
         assert meeting.server.info.signature_scheme is not None
 
 
-def test_the_fourth_of_five(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fourth_of_five(pki: Pki) -> None:
     """A client may have many keys (section 4.2.11): the index in the answer is that of the one which the server knows."""
-    from minitls.crypto.schedule import EarlySecret
-    from minitls.handshake import client as client_flow
-    from minitls.handshake.psk import Psk
-
     keys = {b"key %d" % number: bytes((number,)) * 32 for number in range(5)}
-    psks = tuple(Psk(name, EarlySecret("sha256", key), EarlySecret.EXTERNAL) for name, key in keys.items())
-
-    def all_of_them(config: ClientConfig) -> Any:
-        return psks
-        yield
-
-    monkeypatch.setattr(client_flow, "external_psks", all_of_them)
-    pair = Pair(pki, server={"psk": {b"key 3": keys[b"key 3"]}.get})
+    ours = [ExternalPsk(*each) for each in keys.items()]
+    pair = Pair(pki, {"psk": lambda _: ours}, {"psk": {b"key 3": keys[b"key 3"]}.get})
     chosen: list[int] = []
     meeting = pair.meet(server_lie=edit(ServerHello, lambda m: chosen.append(m.extensions[X.pre_shared_key])))
     check_open(meeting.client, meeting.server)

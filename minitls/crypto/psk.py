@@ -83,6 +83,21 @@ class ExternalPsk:
         return hkdf_expand_label(self.hash_name, secret, b"derived psk", digest, hash_length(hash_name))
 
 
+class KnownPsks:
+    """Keys that a server has at hand, best first: :class:`~minitls.ServerConfig` takes it as ``psk``, and its order counts."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, *keys: ExternalPsk) -> None:
+        self.keys = keys
+
+    def __call__(self, identity: bytes) -> ExternalPsk | None:
+        return next((key for key in self.keys if key.identity == identity), None)
+
+    def __repr__(self) -> str:
+        return f"<KnownPsks: {len(self.keys)}>"
+
+
 def read_imported_identity(identity: bytes) -> tuple[ImportedIdentity, str] | None:
     """What an identity says and the hash it is for, if it is one of an imported key for TLS 1.3 that we can use."""
     try:

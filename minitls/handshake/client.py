@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from minitls.config import ClientConfig
 from minitls.crypto.groups import GROUPS, KeyShare
+from minitls.crypto.suites import SUITES
+from minitls.crypto.suites12 import PSK_SUITES
 from minitls.data import dataclass
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import client13, delegation, early_data, resume13
@@ -15,7 +17,7 @@ from minitls.handshake.fragments import offer_limits
 from minitls.handshake.negotiate import offered_schemes
 from minitls.handshake.psk import Psk, external_psks, of_session, offer_psks, send_bound
 from minitls.handshake.raw_keys import offer_types
-from minitls.handshake.resume import Remembered, identity_of, is_bound_to, remembered
+from minitls.handshake.resume import Remembered, is_bound_to, remembered
 from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import UNCOMPRESSED, CertificateStatusRequest, KeyShareEntry, ServerName, TicketRequest
@@ -40,8 +42,8 @@ class Offer:
 
 def client_handshake(hs: Handshake, config: ClientConfig) -> Flow[None]:
     """The client's side, whatever version it will be."""
-    known = yield from resumable(hs, config)
     external = yield from external_psks(config)
+    known = yield from resumable(hs, config, external)
     hs.info.early_data_reason = why_not = early_data.obstacle(config, known, hs.early_data)
     offer = make_offer(config, hs.info.server_name, known, external, early_data=why_not is None)
     send_bound(hs, offer.hello, offer.psks)
@@ -58,7 +60,7 @@ def client_handshake(hs: Handshake, config: ClientConfig) -> Flow[None]:
         yield from client12.handshake(hs, config, offer, answer)
 
 
-def resumable(hs: Handshake, config: ClientConfig) -> Flow[Remembered | None]:
+def resumable(hs: Handshake, config: ClientConfig, external: tuple[Psk, ...]) -> Flow[Remembered | None]:
     """The session to offer: kept under this server's name, all it is bound to as it was, its certificates still good."""
     store = config.session_store
     if store is None:
@@ -69,7 +71,7 @@ def resumable(hs: Handshake, config: ClientConfig) -> Flow[Remembered | None]:
         or session.version not in config.policy.versions
         or not is_bound_to(session, hs.info.server_name)
         or not session.alive(config.clock())
-        or not (yield from offerable(config, session))
+        or not (yield from offerable(config, session, external))
     ):
         return None
     known = yield from remembered(config, session, hs.info.server_name)
@@ -78,10 +80,10 @@ def resumable(hs: Handshake, config: ClientConfig) -> Flow[Remembered | None]:
     return known
 
 
-def offerable(config: ClientConfig, session: Session) -> Flow[bool]:
+def offerable(config: ClientConfig, session: Session, external: tuple[Psk, ...]) -> Flow[bool]:
     """Whether the policy still has what the session is made with, and we are who we were."""
     if session.version == ProtocolVersion.TLSv1_3:
-        return resume13.offerable(config, session) and session.identity == identity_of(config.own_credentials)
+        return resume13.offerable(config, session, external)
     from minitls.handshake import resume12
 
     return (yield from resume12.offerable(config, session))
@@ -103,19 +105,24 @@ def make_offer(
 
     policy, codes, random = config.policy, config.policy.codes, config.random
     greased = _grease(random(6)) if config.grease else ()
-    tls13, tls12 = ProtocolVersion.TLSv1_3 in codes.versions, ProtocolVersion.TLSv1_2 in codes.versions
+    certificates = not config.psk_required
+    versions = codes.versions if certificates else versions_for(codes.versions, external)
+    tls13, tls12 = ProtocolVersion.TLSv1_3 in versions, ProtocolVersion.TLSv1_2 in versions
     session = known.session if known is not None and known.session.version == ProtocolVersion.TLSv1_2 else None
     psks = (of_session(known.session.ticket, known), *external) if known is not None and session is None else external
     shares = make_shares(codes.key_shares)
     suites = codes.without_psk if config.psk is None else codes.cipher_suites
+    if not certificates:
+        suites = tuple(code for code in suites if code in SUITES or (tls12 and code in PSK_SUITES))
     extensions = Extensions()
     if greased:
         extensions[greased[3]] = b""
     if server_name is not None and not is_address(server_name):
         extensions[X.server_name] = (ServerName(0, server_name.encode("ascii")),)
     extensions[X.supported_groups] = (*greased[1:2], *codes.groups)
-    extensions[X.signature_algorithms] = (*greased[5:], *offered_schemes(policy))
-    if policy.schemes_differ:
+    if certificates:
+        extensions[X.signature_algorithms] = (*greased[5:], *offered_schemes(policy))
+    if certificates and policy.schemes_differ:
         extensions[X.signature_algorithms_cert] = tuple(map(int, policy.certificate_signature_schemes or ()))
     if config.alpn:
         extensions[X.application_layer_protocol_negotiation] = tuple(name.encode("ascii") for name in config.alpn)
@@ -127,27 +134,28 @@ def make_offer(
             extensions[X.session_ticket] = session.ticket if session is not None else b""
         if codes.cbc:
             extensions[X.encrypt_then_mac] = None
-    if config.request_staples:
+    if certificates and config.request_staples:
         extensions[X.status_request] = CertificateStatusRequest(CertificateStatusType.ocsp, b"", b"")
-    if config.request_staples or config.logs is not None:
+    if certificates and (config.request_staples or config.logs is not None):
         extensions[X.signed_certificate_timestamp] = None
     offer_limits(config, extensions)
-    if config.send_certificate_authorities and config.trust is not None:
+    if certificates and config.send_certificate_authorities and config.trust is not None:
         extensions[X.certificate_authorities] = config.trust.subjects
-    offer_types(config, extensions)
+    if certificates:
+        offer_types(config, extensions)
     if tls13:
-        extensions[X.supported_versions] = (*greased[2:3], *codes.versions)
+        extensions[X.supported_versions] = (*greased[2:3], *versions)
         meaningless = [KeyShareEntry(code, b"\0") for code in greased[1:2]]
         extensions[X.key_share] = (*meaningless, *(KeyShareEntry(share.group.code, share.public) for share in shares))
         if config.session_store is not None or psks:
             extensions[X.psk_key_exchange_modes] = codes.psk_key_exchange_modes
-        if compression := asked_for(config):
+        if certificates and (compression := asked_for(config)):
             extensions[X.compress_certificate] = compression
-        if schemes_delegated := delegation.asked_for(config):
+        if certificates and (schemes_delegated := delegation.asked_for(config)):
             extensions[X.delegated_credential] = schemes_delegated
         if config.tickets_wanted is not None:
             extensions[X.ticket_request] = TicketRequest(*config.tickets_wanted)
-        if config.post_handshake_auth:
+        if certificates and config.post_handshake_auth:
             extensions[X.post_handshake_auth] = None
         if early_data:
             extensions[X.early_data] = None
@@ -168,6 +176,13 @@ def make_offer(
         extensions=extensions,
     )
     return Offer(hello, shares, known, psks)
+
+
+def versions_for(versions: tuple[int, ...], external: tuple[Psk, ...]) -> tuple[int, ...]:
+    """Those that a client speaks which has keys alone: an imported one is for TLS 1.3 (RFC 9258 section 7)."""
+    if external and all(psk.external is not None and psk.external.imported for psk in external):
+        return (ProtocolVersion.TLSv1_3,)
+    return versions
 
 
 def make_shares(groups: tuple[int, ...]) -> tuple[KeyShare, ...]:

@@ -14,8 +14,8 @@ from minitls.handshake.exchange12 import Dhe, Ecdhe, Exchange, Psk, StaticRsa, p
 from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import agreed_limits
 from minitls.handshake.raw_keys import is_raw, take_answer
-from minitls.handshake.resume import Remembered, identity_of, recall
-from minitls.handshake.resume12 import check_resumed, make_session, master_of, recall_psk, remember, shared_key
+from minitls.handshake.resume import Remembered, identity_of, recall, shared_key
+from minitls.handshake.resume12 import check_resumed, make_session, master_of, recall_psk, remember
 from minitls.handshake.tls12 import (
     Hellos,
     Keys,

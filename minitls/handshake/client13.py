@@ -53,6 +53,13 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, answer: ServerH
     elif offer.hello.legacy_session_id and not offer.has_early_data:  # middlebox compatibility mode (appendix D.4)
         hs.send_change_cipher_spec()
     psk = accepted_psk(offer.psks, answer, suite)
+    if psk is None and config.psk_required:
+        raise PeerMisbehaved(
+            Alert.missing_extension,
+            "the server does not use a key of ours, and we take nothing else",
+            rule="RFC 8446 4.2.11",
+            reason="psk_required",
+        )
     shared_secret = exchange(hs, config, offer, answer, psk)
 
     early_secret = EarlySecret.without_psk(suite.hash_name) if psk is None else psk.secret

@@ -241,9 +241,12 @@ def key_of(answer: TheirPsk) -> bytes | None:
 
 def own_psk(answer: OurPsk) -> tuple[bytes, bytes] | None:
     """A client's identity and key for TLS 1.2; None for none, and for one that is bound to TLS 1.3."""
-    if isinstance(answer, ExternalPsk):
-        return None if answer.imported else (answer.identity, answer.key)
-    return answer
+    if answer is None:
+        return None
+    several: Any = (answer,) if isinstance(answer, ExternalPsk) else answer
+    if several and isinstance(several[0], bytes):
+        return several[0], several[1]
+    return next(((key.identity, key.key) for key in several if not key.imported), None)
 
 
 def plain_psk(answer: OurPsk) -> tuple[bytes, bytes]:

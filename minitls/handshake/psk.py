@@ -10,16 +10,18 @@ import hmac
 from collections.abc import Sequence, Set
 from typing import Any
 
-from minitls.config import ClientAuth, ClientConfig, ServerConfig
-from minitls.crypto.psk import KDFS, ExternalPsk, read_imported_identity
+from minitls.config import ClientAuth, ClientConfig, OurPsk, ServerConfig, TheirPsk
+from minitls.crypto.psk import KDFS, ExternalPsk, KnownPsks, read_imported_identity
 from minitls.crypto.schedule import EarlySecret, hash_length
 from minitls.crypto.suites import SUITES, Suite
 from minitls.data import dataclass, replace
 from minitls.errors import Alert, Misuse, PeerMisbehaved
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.handshake.raw_keys import types_processed
-from minitls.handshake.resume import Remembered, context_of, is_bound_to, open_ticket, recall, remembered
+from minitls.handshake.resume import DIGEST, Remembered, context_of, is_bound_to, open_ticket, recall, remembered
+from minitls.handshake.resume13 import began_with_psk, remembered_key
 from minitls.policy import Policy
+from minitls.sessions.session import Session
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import OfferedPsks, PskIdentity
 from minitls.wire.hello import ClientHello, ServerHello
@@ -39,7 +41,7 @@ class Psk:
     """A key that may be used, on either side.
 
     ``label``: what its binder is labelled with.  ``known``: the session that it is of; None for one from elsewhere.
-    ``index``: on a server, which of the client's identities it is.
+    ``external``: what the application has, of one from elsewhere.  ``index``: on a server, which of the client's identities it is.
     """
 
     identity: bytes
@@ -47,6 +49,7 @@ class Psk:
     label: bytes
     known: Remembered | None = None
     index: int = 0
+    external: ExternalPsk | None = None
 
     @property
     def hash_name(self) -> str:
@@ -67,33 +70,58 @@ def of_session(identity: bytes, known: Remembered, index: int = 0) -> Psk:
 
 def recall_psk(hs: Handshake, psk: Psk, *, with_key_exchange: bool) -> None:
     """Who shares the PSK is who it was made with; nobody shows a certificate."""
-    if psk.known is None:
-        hs.info.psk_identity = psk.identity
-    else:
+    if psk.known is not None:
+        session = psk.known.session
         recall(hs, psk.known, "psk_dhe_ke" if with_key_exchange else "psk_ke")
+        if began_with_psk(session):
+            hs.info.psk_identity, hs.info.shared_key = session.identity[DIGEST:], session.identity
+    elif psk.external is not None:
+        hs.info.psk_identity, hs.info.shared_key = psk.external.identity, remembered_key(psk.external)
 
 
 # the client -------------------------------------------------------------------------------------------------------------
 
 
 def external_psks(config: ClientConfig) -> Flow[tuple[Psk, ...]]:
-    """What the application shares with the server: a plain key is of one hash, an imported one stands for each of ours."""
+    """What the application shares with the server: a plain key is of one hash, an imported one stands for each of ours.
+
+    Raises Misuse for a plain key that no cipher suite fits, and for none where one is required.
+    """
     if config.psk is None or ProtocolVersion.TLSv1_3 not in config.policy.versions:
         return ()
-    answer = yield from resolve(config.psk, None)
+    keys = our_keys((yield from resolve(config.psk, None)))
+    if not keys and config.psk_required:
+        raise Misuse("psk_required, and there is no key")
+    hashes = {SUITES[int(code)].hash_name for code in config.policy.cipher_suites if code in SUITES}
+    found: list[Psk] = []
+    for key in keys:
+        if key.imported:
+            found += (imported_psk(key, name) for name in KDFS if name in hashes)
+        elif key.hash_name in hashes:
+            found.append(plain_psk(key))
+        else:
+            raise Misuse(f"the PSK is of {key.hash_name}, and no cipher suite of the policy is")
+    return tuple(found)
+
+
+def our_keys(answer: OurPsk) -> tuple[ExternalPsk, ...]:
+    """An application's answer, in the form in which it is most."""
     if answer is None:
         return ()
-    psk = answer if isinstance(answer, ExternalPsk) else ExternalPsk(*answer)
-    hashes = {SUITES[int(code)].hash_name for code in config.policy.cipher_suites if code in SUITES}
-    if psk.imported:
-        return tuple(
-            Psk(psk.imported_identity(name), EarlySecret(name, psk.imported_key(name)), EarlySecret.IMPORTED)
-            for name in KDFS
-            if name in hashes
-        )
-    if psk.hash_name not in hashes:
-        raise Misuse(f"the PSK is of {psk.hash_name}, and no cipher suite of the policy is")
-    return (Psk(psk.identity, EarlySecret(psk.hash_name, psk.key), EarlySecret.EXTERNAL),)
+    if isinstance(answer, ExternalPsk):
+        return (answer,)
+    pair: Any = answer
+    return (ExternalPsk(*pair),) if pair and isinstance(pair[0], bytes) else tuple(pair)
+
+
+def plain_psk(key: ExternalPsk, index: int = 0) -> Psk:
+    return Psk(key.identity, EarlySecret(key.hash_name, key.key), EarlySecret.EXTERNAL, index=index, external=key)
+
+
+def imported_psk(key: ExternalPsk, hash_name: str, index: int = 0) -> Psk:
+    """RFC 9258 section 5.1."""
+    secret = EarlySecret(hash_name, key.imported_key(hash_name))
+    return Psk(key.imported_identity(hash_name), secret, EarlySecret.IMPORTED, index=index, external=key)
 
 
 def offer_psks(extensions: Extensions, psks: Sequence[Psk], now: float) -> None:
@@ -148,17 +176,25 @@ def accepted_psk(psks: Sequence[Psk], answer: ServerHello, suite: Suite) -> Psk 
 
 
 def choose_psk(hs: Handshake, config: ServerConfig, hello: ClientHello, hashes: Set[str]) -> Flow[Psk | None]:
-    """The first of the client's that we know, if all it is bound to is as it was; ``hashes``: of the suites that both have."""
+    """The first of the client's PSKs that we know and can use; of keys from elsewhere the first of ours, where they have an order.
+
+    ``hashes``: those of the suites that both have.
+    """
     offered: OfferedPsks | None = hello.extensions.get(X.pre_shared_key)
     if offered is None or choose_mode(hello, config.policy) is None:
         return None
+    order = config.psk.keys if isinstance(config.psk, KnownPsks) else ()
+    found: list[Psk] = []
     for index, identity in enumerate(offered.identities[:MAX_IDENTITIES]):
         psk = yield from session_psk(hs, config, hello, identity.identity, index)
         if psk is None and config.psk is not None and config.client_auth is not ClientAuth.require:  # who has a key shows none
             psk = yield from external_psk(config, identity.identity, index)
-        if psk is not None and psk.hash_name in hashes:
-            return psk
-    return None
+        if psk is None or psk.hash_name not in hashes:
+            continue
+        if psk.external not in order:
+            return found[0] if found else psk
+        found.append(psk)
+    return min(found, key=lambda psk: order.index(psk.external), default=None)
 
 
 def offered_again(hello: ClientHello, psk: Psk) -> Psk:
@@ -203,19 +239,33 @@ def session_psk(hs: Handshake, config: ServerConfig, hello: ClientHello, identit
         or session.certificate_type not in types_processed(hello)
         or not session.alive(config.clock())
         or (config.client_auth is ClientAuth.require and not session.has_peer)
+        or not (yield from still_shared(config, session))
     ):
         return None
     known = yield from remembered(config, session, None)
     return None if known is None else of_session(identity, known, index)
 
 
+def still_shared(config: ServerConfig, session: Session) -> Flow[bool]:
+    """Whether a session that began with a PSK may go on: as certificates are verified again, who knows the key is asked again."""
+    if not began_with_psk(session):
+        return True
+    if config.psk is None:
+        return False
+    key = their_key(session.identity[DIGEST:], (yield from resolve(config.psk, session.identity[DIGEST:])))
+    return key is not None and remembered_key(key) == session.identity
+
+
+def their_key(identity: bytes, answer: TheirPsk) -> ExternalPsk | None:
+    return ExternalPsk(identity, answer) if isinstance(answer, bytes) else answer
+
+
 def external_psk(config: ServerConfig, identity: bytes, index: int) -> Flow[Psk | None]:
     """The key that the application has for an identity: as it stands, or as it was imported (RFC 9258 section 5.1)."""
     assert config.psk is not None
-    answer: Any = yield from resolve(config.psk, identity)
-    plain = ExternalPsk(identity, answer) if isinstance(answer, bytes) else answer
-    if plain is not None and not plain.imported:
-        return Psk(identity, EarlySecret(plain.hash_name, plain.key), EarlySecret.EXTERNAL, index=index)
+    key = their_key(identity, (yield from resolve(config.psk, identity)))
+    if key is not None and not key.imported:
+        return replace(plain_psk(key, index), identity=identity)
     read = read_imported_identity(identity)
     if read is None:
         return None
@@ -223,8 +273,7 @@ def external_psk(config: ServerConfig, identity: bytes, index: int) -> Flow[Psk 
     answer = yield from resolve(config.psk, imported.external_identity)
     if not isinstance(answer, ExternalPsk) or answer.context != imported.context:
         return None
-    secret = EarlySecret(hash_name, answer.imported_key(hash_name))
-    return Psk(identity, secret, EarlySecret.IMPORTED, index=index)
+    return replace(imported_psk(answer, hash_name, index), identity=identity)
 
 
 def check_binder(hs: Handshake, hello: ClientHello, psk: Psk) -> None:

@@ -75,6 +75,16 @@ def identity_of(credentials: Sequence[Credential]) -> bytes:
     return b"" if not credentials else hashlib.sha256(b"".join(der for each in credentials for der in each.chain)).digest()
 
 
+DIGEST = 32
+LONGEST_IDENTITY = 255 - DIGEST
+"""Bytes of a PSK's name in a session."""
+
+
+def shared_key(identity: bytes, key: bytes) -> bytes:
+    """A PSK and its name, as a session that began with it remembers them; b"" for a name that is too long to be remembered."""
+    return hashlib.sha256(key).digest() + identity if len(identity) <= LONGEST_IDENTITY else b""
+
+
 def context_of(config: ServerConfig) -> bytes:
     """What a server asks of clients: a session from one that asks less must not do for one that asks more."""
     subjects = config.trust.subjects if config.trust is not None else ()

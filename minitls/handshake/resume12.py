@@ -7,8 +7,6 @@ is otherwise now, there is a full handshake, and where the RFC says so an alert.
 
 from __future__ import annotations
 
-import hashlib
-
 from minitls.config import ClientAuth, ClientConfig, ServerConfig
 from minitls.crypto.prf import MasterSecret
 from minitls.crypto.suites12 import PSK_SUITES, SUITES_12
@@ -17,7 +15,7 @@ from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.exchange12 import key_of, own_psk
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.handshake.raw_keys import types_processed
-from minitls.handshake.resume import Remembered, context_of, identity_of, is_bound_to, open_ticket, remembered
+from minitls.handshake.resume import Remembered, context_of, identity_of, is_bound_to, open_ticket, remembered, shared_key
 from minitls.handshake.tls12 import Hellos
 from minitls.sessions.session import FORMAT, Session
 from minitls.wire.hello import ClientHello
@@ -26,9 +24,6 @@ from minitls.wire.numbers import ProtocolVersion
 
 LIFETIME = 24 * 3600
 """Seconds for which a TLS 1.2 session may be resumed (RFC 5246 section F.1.4)."""
-
-LONGEST_IDENTITY = 255 - 32
-"""Bytes of a PSK's name in a session."""
 
 
 def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float, *, context: bytes, identity: bytes) -> Session:
@@ -58,11 +53,6 @@ def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float
         age_add=0,
         max_early_data=0,
     )
-
-
-def shared_key(identity: bytes, key: bytes) -> bytes:
-    """A PSK and its name, as a session that began with it remembers them; b"" for a name that is too long to be remembered."""
-    return hashlib.sha256(key).digest() + identity if len(identity) <= LONGEST_IDENTITY else b""
 
 
 def still_shared(config: ClientConfig | ServerConfig, session: Session) -> Flow[bool]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minitls.config import ClientConfig, ServerConfig
+from minitls.crypto.psk import ExternalPsk
 from minitls.crypto.suites import SUITES
 from minitls.handshake.flow import Flow, Handshake, resolve
-from minitls.handshake.resume import context_of, identity_of
+from minitls.handshake.resume import DIGEST, context_of, identity_of, shared_key
 from minitls.info import ConnectionInfo
 from minitls.sessions.session import FORMAT, MAX_LIFETIME, Session
 from minitls.wire.codec import Extensions
@@ -19,6 +20,9 @@ from minitls.wire.hello import ClientHello
 from minitls.wire.messages import NewSessionTicket
 from minitls.wire.numbers import GREASE, CipherSuite, ProtocolVersion
 from minitls.wire.numbers import ExtensionType as X
+
+if TYPE_CHECKING:
+    from minitls.handshake.psk import Psk
 
 LONGEST_TICKET = 2**15
 """Bytes of a ticket that a ClientHello has room for, beside all else."""
@@ -57,17 +61,25 @@ def session_of(info: ConnectionInfo, psk: bytes, created: int, lifetime: int, **
     )
 
 
+def began_with_psk(session: Session) -> bool:
+    """Whether it is one of those that :func:`~minitls.handshake.resume.shared_key` tells of."""
+    return len(session.identity) > DIGEST
+
+
+def remembered_key(psk: ExternalPsk) -> bytes:
+    """The key, as it was imported if it was, as a session remembers it."""
+    return shared_key(psk.identity, psk.key + (psk.context or b""))
+
+
 # the client -------------------------------------------------------------------------------------------------------------
 
 
 def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSessionTicket) -> Session | None:
     """What to keep of a ticket; None where it is for nothing: it has no lifetime, no hello has room for it, or nobody proved who
     they are.
-
-    An external PSK is no worse than its ticket; and without a certificate nothing could be checked when it is resumed.
     """
     lifetime = min(ticket.ticket_lifetime, MAX_LIFETIME)
-    if not lifetime or not (info.peer_chain or info.peer_public_key) or len(ticket.ticket) > LONGEST_TICKET:
+    if not lifetime or not (info.peer_chain or info.peer_public_key or info.shared_key) or len(ticket.ticket) > LONGEST_TICKET:
         return None
     return session_of(
         info,
@@ -75,17 +87,21 @@ def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSes
         math.ceil(config.clock() * 1000),  # up, for no server likes a ticket that is older to us than to itself
         lifetime,
         context=b"",
-        identity=identity_of(config.own_credentials),
+        identity=info.shared_key or identity_of(config.own_credentials),
         ticket=ticket.ticket,
         age_add=ticket.ticket_age_add,
         max_early_data=ticket.extensions.get(X.early_data, 0),
     )
 
 
-def offerable(config: ClientConfig, session: Session) -> bool:
-    """Whether the policy still has a suite of the session's hash."""
+def offerable(config: ClientConfig, session: Session, external: Sequence[Psk]) -> bool:
+    """Whether the policy still has a suite of the session's hash, and we are who we were, or have the key that it began with."""
     suite = SUITES.get(session.cipher_suite)
-    if suite is None or not session.has_peer:
+    if began_with_psk(session):
+        same = any(psk.external is not None and remembered_key(psk.external) == session.identity for psk in external)
+    else:
+        same = session.has_peer and not config.psk_required and session.identity == identity_of(config.own_credentials)
+    if suite is None or not same:
         return False
     ours = [SUITES[int(code)].hash_name for code in config.policy.cipher_suites if code in SUITES]
     return suite.hash_name in ours
@@ -97,11 +113,16 @@ def offerable(config: ClientConfig, session: Session) -> bool:
 def tickets_wanted(config: ServerConfig, hello: ClientHello, info: ConnectionInfo) -> int:
     """How many tickets a client gets: one for the one that it used; as many as it asks for, within reason (RFC 9149).
 
-    None for an external PSK, which is no worse than a ticket.
+    None for an external PSK whose name is too long to be remembered.
     """
     modes = hello.extensions.get(X.psk_key_exchange_modes, ())
     may_return = any(mode in modes for mode in config.policy.psk_key_exchange_modes)
-    if config.tickets is None or not config.ticket_count or not may_return or info.psk_identity is not None:
+    if (
+        config.tickets is None
+        or not config.ticket_count
+        or not may_return
+        or (info.psk_identity is not None and not info.shared_key)
+    ):
         return 0
     request: TicketRequest | None = hello.extensions.get(X.ticket_request)
     if request is not None:
@@ -127,7 +148,7 @@ def make_tickets(config: ServerConfig, info: ConnectionInfo) -> Iterator[tuple[N
         int(config.clock() * 1000),
         config.ticket_lifetime,
         context=context_of(config),
-        identity=b"",
+        identity=info.shared_key,
         ticket=b"",
         age_add=0,
         max_early_data=early_data,

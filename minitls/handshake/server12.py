@@ -13,8 +13,8 @@ from minitls.handshake.flow import Flow, Handshake, expect, resolve
 from minitls.handshake.fragments import answer_limits
 from minitls.handshake.negotiate import Choice, choose_alpn, choose_suite12, offered_schemes
 from minitls.handshake.raw_keys import answer_types, choose_client_type, is_raw, types_processed
-from minitls.handshake.resume import Remembered, context_of, recall
-from minitls.handshake.resume12 import find_session, make_session, master_of, recall_psk, shared_key
+from minitls.handshake.resume import Remembered, context_of, recall, shared_key
+from minitls.handshake.resume12 import find_session, make_session, master_of, recall_psk
 from minitls.handshake.server13 import answer_name, candidates, choose_among
 from minitls.handshake.tls12 import (
     Hellos,

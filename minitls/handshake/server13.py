@@ -347,6 +347,13 @@ def candidates(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[
 def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[tuple[Credential, SignatureScheme]]:
     """Section 4.4.2.2: the credential that fits the client best, and the scheme to prove it with."""
     credentials = yield from candidates(hs, config, hello)
+    if not credentials and X.psk_key_exchange_modes in hello.extensions and choose_mode(hello, config.policy) is None:
+        raise PeerIncompatible(
+            Alert.handshake_failure,
+            "we have no certificate, and the client uses PSKs in another way than we do",
+            rule="RFC 8446 4.2.9",
+            reason="no_supported_psk_mode",
+        )
     if not credentials:
         raise PeerIncompatible(
             Alert.unknown_psk_identity,
