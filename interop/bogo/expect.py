@@ -36,8 +36,12 @@ def version_of(info: ConnectionInfo) -> int:
 
 def selected(settings: Settings, info: ConnectionInfo) -> int:
     """Which of the flags' credentials was shown; -1 for none, and for the one that no flag begins."""
+    begun = list(enumerate(settings.credentials))
+    if info.psk_identity is not None:
+        return next((at for at, each in begun if each.psk_importer_identity == info.psk_identity), -1)
     index = -1 if info.credential is None else credentials_of(settings).index(info.credential)
-    return index if index < len(settings.credentials) else -1
+    shown = [at for at, each in begun if each.kind != "psk"]
+    return shown[index] if 0 <= index < len(shown) else -1
 
 
 def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
@@ -75,7 +79,7 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
     ):
         if flag:
             same(what, found, True)
-    if settings.psk:
+    if settings.psk or info.psk_identity is not None:
         same("no certificate beside a PSK", info.peer_chain, ())
     elif not settings.expect_no_peer_cert and (not server or settings.require_any_client_certificate):
         same("peer certificate", bool(info.peer_chain or info.peer_public_key), True)

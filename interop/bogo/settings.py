@@ -13,7 +13,7 @@ from interop.bogo.answers import Everybody
 from interop.bogo.flags import Settings, Unimplemented
 from interop.bogo.later import unhurried_credential
 from interop.bogo.tickets import KEY, CallbackTickets, SuiteTickets
-from minitls import Alert, ClientAuth, ClientConfig, Credential, Policy, ServerConfig, Session
+from minitls import Alert, ClientAuth, ClientConfig, Credential, ExternalPsk, KnownPsks, Policy, ServerConfig, Session
 from minitls.certificates.credentials import load_chain, load_key
 from minitls.crypto.compression import Compression
 from minitls.crypto.signatures import CLIENTS_ONLY
@@ -205,6 +205,15 @@ def credential_of(settings: Settings) -> Credential | None:
     return credential.stapled(ocsp_response=ocsp_response, scts=scts_of(settings.signed_cert_timestamps))
 
 
+def psks_of(settings: Settings) -> tuple[ExternalPsk, ...]:
+    """The keys among the flags' credentials, which all are imported."""
+    return tuple(
+        ExternalPsk(each.psk_importer_identity, each.psk_importer_key, each.psk_importer_hash, each.psk_importer_context or b"")
+        for each in settings.credentials
+        if each.kind == "psk"
+    )
+
+
 def limited(credential: Credential, settings: Settings) -> Credential:
     if settings.signing_prefs:
         able = [code for code in settings.signing_prefs if code in (*credential.schemes, *credential.schemes12)]
@@ -216,7 +225,7 @@ def limited(credential: Credential, settings: Settings) -> Credential:
 
 @cache
 def credentials_of(settings: Settings) -> tuple[Credential, ...]:
-    if any(each.kind in ("psk", "delegated") for each in settings.credentials):
+    if any(each.kind == "delegated" for each in settings.credentials):
         raise Unimplemented("credentials of this kind")
     credentials = filter(None, map(credential_of, [*settings.credentials, settings]))
     return tuple(map(unhurried_credential, credentials) if settings.async_ else credentials)
@@ -262,7 +271,11 @@ def common(settings: Settings, shared: Shared) -> dict[str, Any]:
 
 
 def client_config(settings: Settings, shared: Shared, store: OneSession) -> ClientConfig:
-    def psk(hint: bytes | None) -> tuple[bytes, bytes]:
+    keys = psks_of(settings)
+
+    def psk(hint: bytes | None) -> tuple[bytes, bytes] | tuple[ExternalPsk, ...]:
+        if keys:
+            return keys
         if hint and hint != settings.psk_identity:
             raise ValueError(f"the server's hint is {hint!r}")
         return settings.psk_identity or b"", settings.psk
@@ -275,7 +288,8 @@ def client_config(settings: Settings, shared: Shared, store: OneSession) -> Clie
         select_credential=answers.refusing(Alert.internal_error) if settings.fail_cert_callback else None,
         may_decline=False,
         offered_certificate_types=settings.available_client_cert_types or None,
-        psk=psk if settings.psk else None,
+        psk=psk if settings.psk or keys else None,
+        psk_required=bool(keys) and not settings.verify_peer,
         session_store=store,
         session_tickets=not settings.no_ticket,
         grease=settings.enable_grease,
@@ -308,12 +322,16 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
     else:
         alpn = (settings.select_alpn.decode("latin-1"),) if settings.select_alpn else ()
     credentials = credentials_of(settings)
+    keys = psks_of(settings)
+    psk: Any = KnownPsks(*keys) if keys else None
+    if settings.psk:
+        psk = {settings.psk_identity or b"": settings.psk}.get
     early = settings.enable_early_data and not settings.no_ticket
     config = ServerConfig(
         **common(settings, shared),
         credentials=credentials,
         select_credential=answers.select_credential(settings, credentials),
-        psk=(lambda identity: settings.psk if identity == (settings.psk_identity or b"") else None) if settings.psk else None,
+        psk=psk,
         psk_identity_hint=settings.psk_identity,
         client_auth=asks,
         alpn=alpn,
