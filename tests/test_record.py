@@ -330,6 +330,17 @@ def test_unknown_content_types(kind: int) -> None:
           "wrong_version_number")  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", [0, 19, 24, 0x80, 255])
+@pytest.mark.parametrize("protected", [False, True])
+def test_an_unknown_content_type_is_not_waited_for(kind: int, protected: bool) -> None:
+    """Its header says what it is: the thousands of bytes that it may announce need not come first."""
+    layer = layers()[1] if protected else RecordLayer()
+    layer.started = True
+    with pytest.raises(PeerMisbehaved) as caught:
+        layer.next_record(memoryview(bytes((kind, 3, 3, 0x40, 0))), 0)
+    assert (caught.value.alert, caught.value.reason) == (Alert.unexpected_message, "unexpected_record")
+
+
 @pytest.mark.parametrize(
     ("content", "alert", "reason"),
     [

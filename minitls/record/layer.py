@@ -12,6 +12,7 @@ MAX_EMPTY_RECORDS = 32
 MAX_CHANGE_CIPHER_SPECS = 2
 
 _MAY_BE_EMPTY = ContentType.application_data
+_KINDS = frozenset(ContentType) - {ContentType.invalid}
 
 
 def missing(partial: bytes) -> int:
@@ -76,6 +77,10 @@ class RecordLayer:
         if not self.started:
             self._check_first(view, start)
         kind, length = header[0], (header[3] << 8) | header[4]
+        if kind not in _KINDS:
+            raise PeerMisbehaved(
+                Alert.unexpected_message, f"a record of the unknown type {kind}", rule="RFC 8446 5", reason="unexpected_record"
+            )
         protected = self.opening is not None and (kind == ContentType.application_data or self.tls12)
         longest = MAX_CIPHERTEXT if kind == ContentType.application_data else MAX_PLAINTEXT
         if length > (MAX_CIPHERTEXT_12 if self.tls12 and protected else longest):
