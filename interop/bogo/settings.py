@@ -308,7 +308,7 @@ def tickets_of(settings: Settings, shared: Shared) -> Tickets | None:
             raise Unimplemented("a ticket key that is not the suite's")
         tickets = SuiteTickets()
     if settings.use_ticket_callback or settings.use_ticket_aead_callback:
-        return CallbackTickets(tickets, skip=settings.skip_ticket, later=settings.async_)
+        return CallbackTickets(tickets, skip=settings.skip_ticket)
     return tickets
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Awaitable
-from typing import TypeVar
 
 from cryptography.hazmat.primitives import hashes, hmac, padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -13,8 +12,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from minitls import Session
 from minitls.data import replace
 from minitls.sessions.tickets import Tickets
-
-T = TypeVar("T")
 
 KEY = bytes(48)
 """Name, HMAC's key and AES's of the tickets that the runner can open (its shim_ticket.go)."""
@@ -62,21 +59,14 @@ def der_length(length: int) -> bytes:
 
 
 class CallbackTickets:
-    """Those of another, by a callback; ``skip``: that gives none; ``later``: it takes its time."""
+    """Those of another, by a callback; ``skip``: that gives none."""
 
-    def __init__(self, tickets: Tickets, *, skip: bool, later: bool) -> None:
+    def __init__(self, tickets: Tickets, *, skip: bool) -> None:
         self._tickets = tickets
         self._skip = skip
-        self._later = later
 
     def seal(self, state: bytes) -> Awaitable[bytes | None] | bytes | None:
-        sealed = None if self._skip else self._tickets.seal(state)
-        return later(sealed) if self._later else sealed  # type: ignore[arg-type]
+        return None if self._skip else self._tickets.seal(state)
 
     def open(self, ticket: bytes) -> Awaitable[bytes | None] | bytes | None:
-        opened = self._tickets.open(ticket)
-        return later(opened) if self._later else opened  # type: ignore[arg-type]
-
-
-async def later(value: T) -> T:
-    return value
+        return self._tickets.open(ticket)
