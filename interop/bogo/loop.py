@@ -70,37 +70,44 @@ class Ears(asyncio.Protocol):
 
 
 class LoopLink(Link):
-    """``news``: something was heard.  ``lost``: what ended the connection: an error, or True."""
+    """``news``: something was heard.  ``lost``: what ended the connection: an error, or True.
+
+    There is no transport until something must be heard: what a client says early goes with its hello.
+    """
 
     def __init__(self, engine: Connection, sock: socket.socket) -> None:
         super().__init__(engine, sock, piecemeal=False)
         self.news = asyncio.Event()
         self.lost: BaseException | bool = False
         self._ready: asyncio.Future[None] = loop().create_future()
-        sock.setblocking(False)
-        made = loop().create_connection(lambda: Transport(self, engine, self._ready), sock=sock)
-        _, self._transport = loop().run_until_complete(made)
-        while engine.question is not None:
-            loop().run_until_complete(asyncio.sleep(0.001))
+        self._transport: Transport | None = None
 
-    def _begin(self) -> None:
-        """The transport has the questions answered."""
+    def connected(self) -> Transport:
+        if self.allowed is not None:
+            raise Unimplemented("a transport writes all that it is given")
+        if self._transport is None:
+            self.sock.setblocking(False)
+            made = loop().create_connection(lambda: Transport(self, self.engine, self._ready), sock=self.sock)
+            _, self._transport = loop().run_until_complete(made)
+        return self._transport
 
     def failed(self, error: BaseException, transport: TLSTransport) -> None:
         """The handshake did, and the connection is gone."""
         self.lost = error
+        self.news.set()
 
     def handshake(self) -> None:
+        self.connected()
         loop().run_until_complete(self._ready)
 
     def flush(self) -> None:
-        if self.allowed is not None:
-            raise Unimplemented("a transport writes all that it is given")
-        self._transport.write(b"")
-        loop().run_until_complete(asyncio.sleep(0))
+        if self._transport is not None:
+            self.write(b"")
 
     def step(self) -> None:
         """Wait for news.  Raises what ended the connection, once all that came before it was heard."""
+        if not self._ready.done():
+            raise Unimplemented("a transport tells nothing in the middle of a handshake")
         if isinstance(self.lost, BaseException):
             raise self.lost
         self.ended = self.ended or bool(self.lost)
@@ -109,19 +116,19 @@ class LoopLink(Link):
             loop().run_until_complete(asyncio.wait_for(self.news.wait(), PATIENCE))
 
     def write(self, data: bytes) -> None:
-        if self.allowed is not None:
-            raise Unimplemented("a transport writes all that it is given")
-        self._transport.write(data)
+        self.connected().write(data)
         loop().run_until_complete(asyncio.sleep(0))
 
     def fail(self, alert: Alert) -> None:
-        self._transport.fail(alert)
+        self.connected().fail(alert)
 
     def close(self) -> None:
-        self._transport.write_eof()
+        self.connected().write_eof()
 
     def drain(self) -> None:
         """Until the transport has parted from the peer by itself."""
+        if self._transport is None:
+            return
         self._transport.close()
         while not self.lost:
             self.news.clear()
