@@ -84,7 +84,7 @@ async def test_certificates_of_several_kinds(pki: Pki) -> None:
 
 async def test_tls13_alone_and_with_one_group(pki: Pki) -> None:
     policy = Policy.modern.replace(groups=("secp384r1",), cipher_suites=("TLS_CHACHA20_POLY1305_SHA256",))
-    async with serving(pki.server_config(policy=policy, tickets=None, session_cache=None, alpn=("one",))) as opener:
+    async with serving(pki.server_config(policy=policy, tickets=None, session_cache=None, alpn=("one",)), HTTP) as opener:
         facts = await scanned(opener, "suites", "groups", "features", "sessions", trust=pki.trust)
     assert facts.old == []
     assert facts.codes("TLSv1.3") == (0x1303,)
@@ -110,7 +110,7 @@ async def test_old_suites_of_ours(pki: Pki) -> None:
 
 async def test_a_server_that_wants_to_know_its_clients(pki: Pki) -> None:
     for auth, outcome in ((ClientAuth.request, "asked for"), (ClientAuth.require, "required")):
-        async with serving(pki.server_config(client_auth=auth, trust=pki.trust)) as opener:
+        async with serving(pki.server_config(client_auth=auth, trust=pki.trust), HTTP) as opener:
             facts = await scanned(opener, "features", "certificates", "sessions", "http", trust=pki.trust)
         assert facts.features.client_certificate == outcome
         assert facts.sessions.key_update is (True if outcome == "asked for" else None)
