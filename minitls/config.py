@@ -310,6 +310,8 @@ class ServerConfig(_Config):
     may be resumed for, at most 7 days, and no longer than the ticket keys are kept: those of TicketKeys for 24 to 36 hours.
     ``early_data``: bytes of 0-RTT data that a returning client may send; None: none.  Such data can be recorded and sent again:
     ``replay`` is the record of what was accepted, and must be shared by all who share ``tickets`` (by default it belongs to them).
+    ``half_rtt_tickets``: to who sends early data that is taken, give the next tickets at once, rather than when the client has
+    finished (RFC 8446 section 4.6.1): it may come again half a round trip earlier.
     ``ticket_age_tolerance``: seconds by which a ticket's age may differ from ours by the client's clock, for early data.
     ``send_cookie``: put a cookie into HelloRetryRequest, and insist on its return (RFC 8446 section 4.2.2).
     """
@@ -327,6 +329,7 @@ class ServerConfig(_Config):
     ticket_lifetime: int = 24 * 3600
     early_data: int | None = None
     replay: ReplayRecord | None = field(default=None, repr=False)
+    half_rtt_tickets: bool = False
     ticket_age_tolerance: float = 10.0
     send_cookie: bool = False
 

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from minitls import ConnectionInfo, EarlyData, EarlyDataReason, Policy, ServerConfig
+from minitls import ConnectionInfo, EarlyData, EarlyDataReason, Misuse, Policy, ServerConfig, TicketReceived
 from minitls.handshake.driver import EARLY_DATA_TO_SKIP
+from minitls.sessions.replay import MemoryReplay
 from minitls.sessions.tickets import TicketKeys
 from minitls.wire.hello import ClientHello
 from minitls.wire.numbers import ContentType
 from minitls.wire.numbers import ExtensionType as X
 from tests.conftest import Pki
 from tests.liar import Meeting, edit, meet
-from tests.resuming import AES128, CHACHA20, Fields, Pair, check_open, identities, reseal, suites, talk
+from tests.resuming import AES128, CHACHA20, START, Fields, Pair, answer, check_open, identities, reseal, suites, talk
 
 LIMIT = 1000
 DATA = b"GET / HTTP/1.1\r\n\r\n"
@@ -210,6 +211,42 @@ def test_what_was_added_is_sent_again(pki: Pki, why: str) -> None:
     assert b"".join(getattr(event, "data", b"") for event in meeting.server_events) == b"one two"
     assert client.send_early_data(b"x") == 0
     check_open(client, server)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["", "async"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_half_rtt_tickets(pki: Pki, at_once: bool, asynchronous: bool) -> None:
+    """Section 4.6.1: with early data the server knows all that the client can yet say, and so the secret of the next tickets."""
+    keys = TicketKeys(clock=lambda: START)
+    tickets = Later(keys) if asynchronous else keys
+    replay = MemoryReplay(clock=lambda: START)
+    pair = met_once(pki, server={"half_rtt_tickets": at_once, "tickets": tickets, "replay": replay})
+    for _ in range(3):
+        client, server = pair.connections(early_data=DATA)
+        server.receive_data(client.data_to_send())
+        answer(server, [])
+        came = client.receive_data(server.data_to_send())
+        assert len([event for event in came if isinstance(event, TicketReceived)]) == at_once
+        assert not server.handshake_completed
+        with pytest.raises(Misuse):
+            server.send_ticket()
+        meeting = talk(client, server)
+        assert server.info.early_data == DATA
+        assert len([event for event in came + meeting.client_events if isinstance(event, TicketReceived)]) == 1
+        check_open(client, server)
+
+
+class Later:
+    """Ticket keys that take their time."""
+
+    def __init__(self, keys: TicketKeys) -> None:
+        self._keys = keys
+
+    async def seal(self, state: bytes) -> bytes:
+        return self._keys.seal(state)
+
+    async def open(self, ticket: bytes) -> bytes | None:
+        return self._keys.open(ticket)
 
 
 def test_a_session_of_another_protocol_is_offered(pki: Pki) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from minitls.config import ClientAuth, Danger, ServerConfig
 from minitls.crypto.groups import Group
-from minitls.crypto.schedule import EarlySecret
+from minitls.crypto.schedule import EarlySecret, TrafficSecret
 from minitls.crypto.signatures import CLIENT_CONTEXT, CLIENTS_ONLY, SERVER_CONTEXT
 from minitls.crypto.suites import Suite
 from minitls.data import dataclass
@@ -40,7 +40,7 @@ from minitls.handshake.resume13 import send_tickets, tickets_wanted
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import KeyShareEntry
 from minitls.wire.hello import HELLO_RETRY_REQUEST_RANDOM, ClientHello, HelloRetryRequest, ServerHello
-from minitls.wire.messages import CertificateRequest, EncryptedExtensions, EndOfEarlyData
+from minitls.wire.messages import CertificateRequest, EncryptedExtensions, EndOfEarlyData, Finished, write_message
 from minitls.wire.numbers import CertificateType, ProtocolVersion, PskKeyExchangeMode, SignatureScheme
 from minitls.wire.numbers import ExtensionType as X
 
@@ -106,6 +106,11 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     if terms.early:
         hs.allow_half_rtt_data()
         hs.info.keep_exporter(main_secret, through_server_finished)
+        if config.half_rtt_tickets:
+            handshake, through_client_finished = hs.transcript.copy(), foresee(hs, client_secret)
+            hs.info.keep_secrets(main_secret, through_server_finished, through_client_finished)
+            yield from send_tickets(hs, config, tickets)
+            hs.transcript, tickets = handshake, 0  # tickets are no part of it
         yield from expect(EndOfEarlyData)
         hs.install_read_key(suite, client_secret)
     if request is not None:
@@ -117,6 +122,14 @@ def handshake(hs: Handshake, config: ServerConfig, first_hello: ClientHello) -> 
     if config.post_handshake_auth and invited and may_ask_later(hs):
         hs.keep_transcript()
     yield from send_tickets(hs, config, tickets)
+
+
+def foresee(hs: Handshake, client_secret: TrafficSecret) -> bytes:
+    """Section 4.6.1: the hash through the client's Finished, where we know all that it can say until then."""
+    transcript = hs.transcript.copy()
+    transcript.add(write_message(EndOfEarlyData()))
+    transcript.add(write_message(Finished(client_secret.verify_data(transcript.digest()))))
+    return transcript.digest()
 
 
 def agree(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[Terms]:
