@@ -339,6 +339,7 @@ def server_config(settings: Settings, shared: Shared) -> ServerConfig:
         session_cache=shared.cache,
         early_data=14336 if early else None,
         replay=shared.replay if early else None,
+        half_rtt_tickets=True,
         ticket_age_tolerance=60.5,  # the suite counts whole seconds
     )
     if settings.select_empty_alpn:  # in the middle of the handshake
