@@ -89,7 +89,7 @@ ClientPsk: TypeAlias = Callable[[bytes | None], Awaitable[OurPsk] | OurPsk]
 TheirPsk: TypeAlias = ExternalPsk | bytes | None
 ServerPsk: TypeAlias = Callable[[bytes], Awaitable[TheirPsk] | TheirPsk]
 SelectOwnCredential: TypeAlias = "Callable[[CertificateRequested], Awaitable[Credential | None] | Credential | None]"
-TrustsKey: TypeAlias = Callable[[bytes], Awaitable[bool] | bool]
+TrustsKey: TypeAlias = Callable[[bytes, str | None], Awaitable[bool] | bool]
 VerifyHook: TypeAlias = Callable[[PeerCertificates], Awaitable[None] | None]
 
 
@@ -107,7 +107,7 @@ class _Config:
     ``trusted_keys``: the raw public keys that are believed in the place of certificates (RFC 7250): each as DER (a
     SubjectPublicKeyInfo), as PEM or as an object.  They are good for every name, and no other is, whatever ``verify`` says.  Where
     ``trust`` is None, they are believed and no certificates, which ``crls`` and ``pinned_keys`` are about.  Or a callable that is
-    shown a peer's key, as DER, and says whether it is believed; it may be async.
+    shown a peer's key, as DER, and the name of the server that it shall be (None on a server), and says whether it is believed.
     ``accepted_certificate_types``: what a peer may show, best first: "RawPublicKey", "X509".  None: what ``trust`` and
     ``trusted_keys`` say, raw public keys first.
     ``delegated_credentials``: accept a short-lived key that the peer's certificate signed for it (RFC 9345), in TLS 1.3.

@@ -72,7 +72,8 @@ class ConnectionInfo:
     ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked, as it came, be it when a session began
     that is resumed; ``beside``: what it says, and what SCTs in the certificate itself say.
     ``peer_public_key``: the raw public key of a peer that has no certificate, a DER SubjectPublicKeyInfo; its ``peer_chain`` is ().
-    ``server_certificate_type``, ``client_certificate_type``: whether the two show certificates or such keys (RFC 7250).
+    ``server_certificate_type``, ``client_certificate_type``: whether the two show certificates or such keys (RFC 7250),
+    or did so, for the server, in the session that is resumed.
     ``delegated``, ``client_delegated``: whether the server, and the client, signed with a delegated credential's key (RFC 9345).
     ``delegated_until``: when the peer's delegated credential expires, in seconds by the configuration's clock; None without one.
     ``session_key``: under which a client's sessions with this server are kept.

@@ -347,10 +347,10 @@ def test_a_session_with_what_is_not_taken_any_more(pki: Pki) -> None:
 
 def test_trust_by_asking() -> None:
     """A callable says who is believed: sync or async, of either side, and again when a session is resumed."""
-    asked: list[bytes] = []
+    asked: list[tuple[bytes, str | None]] = []
 
-    def ask(key: bytes) -> bool:
-        asked.append(key)
+    def ask(key: bytes, name: str | None) -> bool:
+        asked.append((key, name))
         return len(asked) < 4
 
     client = ClientConfig(trusted_keys=ask, session_store=MemoryStore())
@@ -360,16 +360,18 @@ def test_trust_by_asking() -> None:
     assert memory_pair(client, server)[0].info.resumed
     with pytest.raises(CertificateError, match="none that we trust"):
         memory_pair(client, server)
-    assert set(asked) == {SERVER.chain[0]}
+    assert set(asked) == {(SERVER.chain[0], "localhost")}
+    theirs = replace(server, trusted_keys=lambda key, name: (key, name) == (CLIENT.chain[0], None), client_auth=ClientAuth.require)
+    assert memory_pair(ClientConfig(**TRUST_SERVER, credential=CLIENT), theirs)[1].info.peer_public_key == CLIENT.chain[0]
 
-    async def later(key: bytes) -> bool:
+    async def later(key: bytes, name: str | None) -> bool:
         return key == SERVER.chain[0]
 
     waiting = ClientConnection(ClientConfig(trusted_keys=later), server_hostname="localhost")
     other = ServerConnection(server)
     other.receive_data(waiting.data_to_send())
     (question,) = [each for each in waiting.receive_data(other.data_to_send()) if isinstance(each, Question)]
-    assert (question.name, question.args) == ("later", (SERVER.chain[0],))
+    assert (question.name, question.args) == ("later", (SERVER.chain[0], "localhost"))
     waiting.answer(question, value=True)
     assert waiting.handshake_completed
     with pytest.raises(Misuse, match="give trusted_keys"):

@@ -266,7 +266,7 @@ def common(settings: Settings, shared: Shared) -> dict[str, Any]:
         "trust": Everybody(settings),
         "reverify": settings.reverify_on_resume,
         "accepted_certificate_types": accepted,
-        "trusted_keys": (lambda key: not settings.verify_fail) if accepted and RAW in accepted else (),
+        "trusted_keys": (lambda key, name: not settings.verify_fail) if accepted and RAW in accepted else (),
     }
 
 

@@ -174,10 +174,9 @@ def believe(config: ClientConfig | ServerConfig, spki: bytes, server_name: str |
     from minitls.certificates.raw import is_among, read_raw_key, untrusted
 
     subject = read_raw_key(spki)
-    trusted = config.trusted_keys
-    if not ((yield from resolve(trusted, spki)) if callable(trusted) else is_among(spki, trusted)):
+    trusted, name = config.trusted_keys, server_name if isinstance(config, ClientConfig) else None
+    if not ((yield from resolve(trusted, spki, name)) if callable(trusted) else is_among(spki, trusted)):
         raise untrusted(spki)
     if callable(config.verify):
-        name = server_name if isinstance(config, ClientConfig) else None
         yield from resolve(config.verify, PeerCertificates((), (), name, spki))
     return subject
