@@ -261,7 +261,17 @@ def test_connect_says_what_was_agreed(files: Serving, capsys: pytest.CaptureFixt
     assert lines[0] == "✔ verified: this is localhost, vouched for by minitls development CA"
     for part in ("X25519MLKEM768 (post-quantum)", "days left", "in the trust store", "1. Two computers find each other", "Goodbye"):
         assert part in " ".join(shown.split())
-    assert re.search(r"time +.*TCP \d+\.\d+ ms.*TLS \d+\.\d+ ms", shown)
+    assert re.search(r" time name \S+ ms, TCP \S+ ms .*TLS \S+ ms, ticket \+\S+ ms ", " ".join(shown.split()))
+
+
+def test_the_times_of_tls12_and_of_the_whole_run(files: Serving, capsys: pytest.CaptureFixture[str]) -> None:
+    """TLS 1.2 has its ticket in the handshake; in the JSON a ticket has its time, which is that of its message."""
+    assert main(["connect", files.address, "--ca", files.ca, "--tls", "1.2", "--summary"]) == 0
+    assert re.search(r"TLS \d+\.\d+ ms with its ticket\n$", capsys.readouterr().out)
+    assert main(["connect", files.address, "--ca", files.ca, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    messages = [each["at"] for each in found["trace"] if each.get("message") == "NewSessionTicket"]
+    assert [each["at"] for each in found["tickets"]] == messages != []
 
 
 def test_summary_trace_and_json(files: Serving, capsys: pytest.CaptureFixture[str]) -> None:

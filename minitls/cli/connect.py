@@ -153,6 +153,7 @@ async def visit(
     from minitls.cli.net import Session, dial
     from minitls.cli.reach import route, server_name
     from minitls.cli.sessions import Cost, early_data_outcome
+    from minitls.trace.verdict import times
 
     session = Session(to, recording_for(args, "client", None if args.json else screen), route(args))
     if session.recording.also is not None and args.resume:
@@ -177,19 +178,21 @@ async def visit(
                 await kept.wait()
             if not (report and args.interactive):
                 await _part(session)
+                if report and not args.json:
+                    screen.facts(times(session.recording, session.info.timing.handshake))  # tickets have come until now
     except Exception as error:
         failure = error
     return Visit(session, cost, early, failure)
 
 
 def summarise(screen: Screen, session: Session, info: ConnectionInfo, config: ClientConfig, *, brief: bool) -> None:
-    """The verdict first, then (unless ``brief``) what was agreed, the chain and the times."""
+    """The verdict first, then (unless ``brief``) what was agreed and the chain."""
     from minitls.cli.sessions import resumed
 
     tone, text = _verdict(info, config)
     screen.verdict(tone, f"{text}; {resumed(info, config.clock())}" if info.resumed else text)
     if not brief:
-        screen.facts([("server", _where(session)), *agreed(info, config), *_chain(info), *_times(session, info)])
+        screen.facts([("server", _where(session)), *agreed(info, config), *_chain(info)])
 
 
 def _verdict(info: ConnectionInfo, config: ClientConfig) -> tuple[Tone, str]:
@@ -304,21 +307,6 @@ def _chain(info: ConnectionInfo) -> list[Fact]:
     if info.verified_chain and len(chain) > 1:
         facts[-1] = ("", f"{facts[-1][1]}: in the trust store")
     return facts
-
-
-def _times(session: Session, info: ConnectionInfo) -> list[Fact]:
-    from minitls.trace.recording import TcpOpened
-    from minitls.trace.steps import milliseconds
-
-    opened = session.recording.first(TcpOpened)
-    if opened is None or opened.connecting is None:
-        return []
-    parts = [f"name {milliseconds(opened.resolving)}"] if opened.resolving is not None else []
-    trip = f" (round trip {milliseconds(opened.round_trip)})" if opened.round_trip is not None else ""
-    parts.append(f"TCP {milliseconds(opened.connecting)}{trip}")
-    if info.timing.handshake is not None:
-        parts.append(f"TLS {milliseconds(info.timing.handshake)}")
-    return [("time", ", ".join(parts))]
 
 
 def check_requirements(required: tuple[str, ...], info: ConnectionInfo) -> None:

@@ -50,9 +50,11 @@ def document_of(run: Run) -> dict[str, Any]:
         "connection": None if run.connection is None else dict(run.connection),
         "peer_chain": [certificate(der) for der in run.peer_chain],
         "verified_chain": [certificate(der) for der in run.verified_chain],
-        "tickets": [ticket(message) for kind in TICKETS for _, message in recording.messages(kind)],
+        "tickets": [
+            ticket(message) | {"at": _at(seen, recording)} for kind in TICKETS for seen, message in recording.messages(kind)
+        ],
         "bytes": {"sent": recording.bytes_on_wire(sent=True), "received": recording.bytes_on_wire(sent=False)},
-        "trace": [entry for seen in recording.timeline if (entry := _entry(seen, recording.started)) is not None],
+        "trace": [entry for seen in recording.timeline if (entry := _entry(seen, _at(seen, recording))) is not None],
     }
 
 
@@ -109,9 +111,13 @@ def _tcp(recording: Recording) -> dict[str, Any] | None:
     }
 
 
-def _entry(seen: Entry, started: float) -> dict[str, Any] | None:
+def _at(seen: Entry, recording: Recording) -> float:
+    """Seconds from the run's first moment on."""
+    return round(seen.at - recording.started, 6)
+
+
+def _entry(seen: Entry, at: float) -> dict[str, Any] | None:
     """One thing that happened; None for what stands elsewhere in the document."""
-    at = round(seen.at - started, 6)
     if isinstance(seen, MessageSeen):
         name = name_of_message(seen.message)
         head = {"at": at, "type": "message", "sent": seen.sent, "key": seen.key or None, "message": name}

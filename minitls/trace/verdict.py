@@ -12,6 +12,8 @@ from minitls.trace.recording import Recording, TcpClosed, TcpOpened
 from minitls.trace.run import Run
 from minitls.trace.steps import Fact, milliseconds
 from minitls.trace.values import count, safe
+from minitls.wire.messages import Finished, NewSessionTicket
+from minitls.wire.messages12 import NewSessionTicket12
 
 Tone: TypeAlias = Literal["good", "bad", "warn"]
 
@@ -100,21 +102,32 @@ def _facts(run: Run, agreed: Mapping[str, Any]) -> list[Fact]:
     path = cards(run.verified_chain)
     if path:
         facts.append(("vouched for by", path[-1].title))
-    facts += times(recording, agreed)
+    facts += times(recording, agreed.get("handshake_seconds"))
     sent, received = recording.bytes_on_wire(sent=True), recording.bytes_on_wire(sent=False)
     if sent or received:
         facts.append(("on the wire", f"{count(sent, 'byte')} sent, {count(received, 'byte')} received"))
     return facts
 
 
-def times(recording: Recording, agreed: Mapping[str, Any]) -> list[Fact]:
-    """How long what took."""
+def times(recording: Recording, took: Any) -> list[Fact]:
+    """How long what took, from the name to the first ticket.  ``took``: the handshake, seconds; None for what has not ended."""
     opened, parts = recording.first(TcpOpened), []
     if opened is not None and opened.resolving is not None:
         parts.append(f"name {milliseconds(opened.resolving)}")
     if opened is not None and opened.connecting is not None:
-        parts.append(f"TCP {milliseconds(opened.connecting)}")
-    took = agreed.get("handshake_seconds")
+        trip = f" (round trip {milliseconds(opened.round_trip)})" if opened.round_trip is not None else ""
+        parts.append(f"TCP {milliseconds(opened.connecting)}{trip}")
     if isinstance(took, (int, float)):
-        parts.append(f"TLS {milliseconds(took)}")
+        parts.append(f"TLS {milliseconds(took)}{_ticket(recording)}")
     return [("time", ", ".join(parts))] if parts else []
+
+
+def _ticket(recording: Recording) -> str:
+    """When the first came: TLS 1.2's belongs to the handshake, TLS 1.3's comes when the server likes (RFC 8446 section 4.6.1)."""
+    if recording.messages(NewSessionTicket12):
+        return " with its ticket"
+    tickets, finished = recording.messages(NewSessionTicket), recording.messages(Finished)
+    if not tickets or len(finished) < 2:
+        return ""
+    later = tickets[0][0].at - finished[1][0].at
+    return f", ticket +{milliseconds(later)}" if later > 0 else " with its ticket"
