@@ -26,7 +26,8 @@ import minitls
 from minitls import ClientConfig, Misuse, Policy, TrustStore
 from minitls.cli import main, serve
 from minitls.cli.common import CommandError
-from minitls.cli.workers import FIRST, MOST_WAITING, NOT_FIRST, PATIENCE, QUESTION, Answers, ParentReplay, Turns
+from minitls.cli.service import GOODBYE, GRACE
+from minitls.cli.workers import FIRST, HANGING, MOST_WAITING, NOT_FIRST, PATIENCE, QUESTION, Answers, ParentReplay, Turns
 from minitls.sessions.replay import MemoryReplay
 from minitls.sessions.session import Session
 from tests.running import LIMIT, Serving, environment, serving
@@ -274,7 +275,8 @@ def serving_by(code: str, tmp_path: Path, *more: str) -> Iterator[tuple[subproce
 
 @linux
 def test_a_worker_that_hangs_is_killed_in_the_end(tmp_path: Path) -> None:
-    with serving_by("workers.GRACE = workers.GOODBYE = 0.1", tmp_path) as (process, _):
+    assert HANGING > 2 * (GRACE + GOODBYE)  # which one that is well needs
+    with serving_by("workers.HANGING = 0.5", tmp_path) as (process, _):
         workers = children(process.pid)
         os.kill(min(workers), signal.SIGSTOP)
         process.terminate()
@@ -552,6 +554,59 @@ def test_lines_of_several_workers_are_whole(tmp_path: Path) -> None:
         reading.join(LIMIT)
     assert len(documents) == 60
     assert all(document["ok"] for document in documents)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_lines_are_whole_though_they_are_read_late(unbuffered: str, tmp_path: Path) -> None:
+    """The pipe is full when SIGTERM comes, which cuts a write short; each connection has its line nevertheless."""
+    options, env = ("--echo", "--dev", "--json", "--workers", "2"), {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": unbuffered}
+    with serving(*options, cwd=tmp_path, **env) as server:
+
+        async def one() -> None:
+            config = config_for(server, session_store=None)
+            _, writer = await minitls.open_connection("127.0.0.1", server.port, config=config, server_hostname="localhost")
+            writer.close()
+            await writer.wait_closed()
+
+        async def many() -> None:
+            await asyncio.gather(*(one() for _ in range(20)))
+
+        asyncio.run(many())
+        assert server.process.stdout is not None
+        time.sleep(0.5)  # until they write
+        server.process.terminate()
+        time.sleep(0.5)  # until they have heard it
+        documents = [json.loads(line) for line in server.process.stdout]
+        assert server.process.wait(LIMIT) == 0
+    assert len(documents) == 20
+
+
+@pytest.mark.parametrize(("workers", "complete"), [((), True), ((), False), (("--workers", "2"), True)])
+def test_what_goes_on_when_it_stops_has_its_line(workers: tuple[str, ...], complete: bool, tmp_path: Path) -> None:
+    """Whether the handshake was complete or not."""
+
+    async def stopped_between(server: Serving) -> None:
+        if complete:
+            reader, writer = await minitls.open_connection(
+                "127.0.0.1", server.port, config=config_for(server), server_hostname="localhost"
+            )
+            writer.write(b"x")
+            await reader.readexactly(1)
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)  # type: ignore[assignment]
+            writer.write(b"\x16\x03\x01")  # the beginning of a record
+            await asyncio.sleep(0.2)
+        server.process.terminate()
+        await asyncio.wait_for(reader.read(), LIMIT)
+        writer.close()
+        await writer.wait_closed()
+
+    with serving("--echo", "--dev", "--json", *workers, cwd=tmp_path, TMPDIR=str(tmp_path)) as server:
+        asyncio.run(stopped_between(server))
+        assert server.process.stdout is not None
+        (found,) = map(json.loads, server.process.stdout)
+    assert found["ok"] is complete
+    assert (found["connection"] is not None and found["connection"]["version"]) == (complete and "TLSv1.3")
 
 
 def test_turns() -> None:

@@ -340,6 +340,7 @@ async def _part(session: Session) -> None:
 async def _talk(session: Session) -> None:
     """stdin to the server, the server to stdout, until the server ends it.  The end of stdin becomes a close_notify."""
     from minitls.cli.stdin import read_stdin
+    from minitls.cli.stdout import put
 
     assert session.writer is not None
     assert session.reader is not None
@@ -354,8 +355,7 @@ async def _talk(session: Session) -> None:
     sending = asyncio.create_task(send())
     try:
         while data := await session.reader.read(2**16):
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            put(data)
     finally:
         sending.cancel()
         await asyncio.wait((sending,))

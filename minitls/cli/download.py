@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minitls.cli.common import RANGE, USAGE, CommandError, lower
+from minitls.cli.stdout import put
 
 if TYPE_CHECKING:
     from minitls.cli.http import Head
@@ -23,7 +24,7 @@ class Sink:
 
     def __init__(self, output: str | None, *, go_on: bool = False) -> None:
         self._output = output
-        self._file: BinaryIO = sys.stdout.buffer
+        self._file: BinaryIO
         self._bar: Any = None
         self._task: Any = None
         self._opened = ExitStack()
@@ -46,7 +47,7 @@ class Sink:
         if self.first and head.status == PARTIAL and not head.headers.get("content-range", "").startswith(f"bytes {self.first}-"):
             raise CommandError(RANGE, "the server sends another part than the one that was asked for")
         if self._output is None:
-            return self._file.write
+            return put
         at_end = bool(self.first) and head.status == PARTIAL
         try:
             self._file = self._opened.enter_context(open(self._output, "ab" if at_end else "wb"))  # noqa: SIM115  # it is one

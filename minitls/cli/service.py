@@ -179,8 +179,9 @@ class Service:
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, BrokenPipeError) and not self._stop.done():
-            self._stop.set_exception(error)  # nobody reads our stdout or stderr any more
+        if isinstance(error, BrokenPipeError):  # nobody reads our stdout or stderr any more
+            if not self._stop.done():
+                self._stop.set_exception(error)
         elif error is not None:
             # A fault of our own: loud, but one visitor shall not end it for all.
             context = {"message": "a connection was not served to its end", "exception": error, "task": task}
@@ -221,16 +222,26 @@ class Service:
             problem = error if info is None else None  # an idle connection, closed by us, is nobody's fault
         except OSError as error:
             problem = error
-        if problem is not None:
-            tell(f"{who} {'the handshake' if info is None else 'the connection'} failed: {safe(str(problem) or 'timeout')}")
-        if tap is not None and wants_wire(self._args):
-            task = asyncio.current_task()
-            assert task is not None
-            self._tasks[task] = True  # the run's end belongs to its files: who is told to stop waits for it
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(tap.closed.wait(), GOODBYE)
-        if recording is not None:
-            self._report(recording, info, problem)
+        except asyncio.CancelledError:
+            problem = ConnectionAbortedError("we were told to stop") if info is None else None
+            raise
+        finally:
+            try:
+                if problem is not None:
+                    tell(f"{who} {'the handshake' if info is None else 'the connection'} failed: {safe(str(problem) or 'timeout')}")
+                if tap is not None and wants_wire(self._args):
+                    await self._closed(tap)
+            finally:
+                if recording is not None:
+                    self._report(recording, info, problem)  # also of what was going on when we were told to stop
+
+    async def _closed(self, tap: Tap) -> None:
+        """The run's end belongs to its files: who is told to stop waits for it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[task] = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(tap.closed.wait(), GOODBYE)
 
     def _recording(self, transport: asyncio.Transport, who: str) -> tuple[Recording | None, ServerConfig]:
         """A recording of this connection and the configuration that makes it; none where nobody will look."""
@@ -251,10 +262,12 @@ class Service:
 
         run = Run.of(recording, info, error=problem)
         if self._args.json:
+            from minitls.cli.stdout import put
             from minitls.trace.json import document_of, dump
 
+            line = f"{dump(document_of(run), indent=None)}\n".encode("ascii")
             with self._turn():
-                print(dump(document_of(run), indent=None), flush=True)
+                put(line)
         elif self._args.trace:
             from minitls.cli.screen import screen_for
 

@@ -39,7 +39,7 @@ from typing import IO, Any, NoReturn, TypeAlias, cast
 from minitls.cli.common import DONE, INTERRUPTED, NOT_CONNECTED, PIPE_CLOSED, USAGE, CommandError
 from minitls.cli.reach import at
 from minitls.cli.serve import configure
-from minitls.cli.service import GOODBYE, GRACE, Service, cannot_listen, listen_address, tell
+from minitls.cli.service import Service, cannot_listen, listen_address, tell
 from minitls.errors import Misuse
 from minitls.sessions.replay import MemoryReplay
 
@@ -55,6 +55,10 @@ MOST_WAITING = 1024
 BACKLOG = 100
 FLEETING = 2.0
 """Seconds of life; a worker that had less died at once."""
+HANGING = 30.0
+"""Seconds after SIGTERM: a worker that has not ended then hangs.  One that is well needs little more than GRACE and GOODBYE, unless
+the machine is busy, or nobody reads what it has to say: killed in the middle of a line it would leave half of that line, and lose
+those of its other connections."""
 TRIES = 5
 """So many in a row that died at once, and there is no hope."""
 
@@ -345,7 +349,7 @@ class Supervisor:
             sock.close()  # or connections would wait here for nobody
         self._signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE + 3 * GOODBYE):
+            async with asyncio.timeout(HANGING):
                 await self._all_ended()
         self._signal(signal.SIGKILL)
         await self._all_ended()
