@@ -102,8 +102,11 @@ def key_log_to(path: str | os.PathLike[str]) -> KeyLog:
     """A key log that appends to a file as RFC 9850 says (SSLKEYLOGFILE), which Wireshark reads; its owner alone may read it."""
     file = os.fspath(path)
 
+    def private(path: str, flags: int) -> int:
+        return os.open(path, flags, 0o600)
+
     def write(line: str) -> None:
-        with _file_lock, open(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as out:
+        with _file_lock, open(file, "a", encoding="ascii", newline="\n", opener=private) as out:
             out.write(line + "\n")
 
     return write

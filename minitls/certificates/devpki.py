@@ -156,7 +156,7 @@ def write_public(path: Path, data: bytes) -> None:
 def _write(path: Path, data: bytes, mode: int) -> None:
     """Whole or not at all: a new file takes the old one's place, and follows no link."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+    with open(new, "xb", opener=lambda file, flags: os.open(file, flags, mode)) as out:
         out.write(data)
     try:
         new.replace(path)

@@ -7,6 +7,7 @@ A command's module is imported when it is called, and imports what it needs when
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,8 @@ TLS 1.3 and 1.2, with a handshake that you can watch.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.  Returns the exit status; raises nothing."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the names of files know more letters than many a code page
     try:
         status = _run(arguments)
         sys.stdout.flush()

@@ -125,8 +125,9 @@ def numbered(path: str) -> Iterator[Path]:
 
 
 def _write(path: Path, data: bytes, private: bool, flags: int) -> None:
+    flags |= os.O_WRONLY | getattr(os, "O_BINARY", 0)  # Windows has another mode, which changes the ends of lines
     try:
-        with open(os.open(path, os.O_WRONLY | flags, 0o600 if private else 0o666), "wb") as file:
+        with open(os.open(path, flags, 0o600 if private else 0o666), "wb") as file:
             if private:
                 path.chmod(0o600)  # one that was there already may be open to others
             file.truncate()
