@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import socket
 import threading
 import time
@@ -20,6 +21,8 @@ from minitls.cli.common import NOT_CONNECTED, STARTTLS, TIMEOUT, TLS, USAGE, Com
 from minitls.cli.reach import Target, interleaved, proxy, race, target
 from minitls.cli.starttls import DIALOGUES, LDAP_REQUEST, POSTGRES_REQUEST
 from tests.conftest import Pki
+from tests.test_trace_pcapng import needs_tshark, tshark
+from tests.test_trace_runs import VALIDATOR
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -159,6 +162,60 @@ def test_starttls(name: str, slowly: bool, pki: Pki, tmp_path: Path, capsys: pyt
     assert status == 0, out.err
     assert "verified" in out.out
     assert f"after {name.upper()}'s STARTTLS" in out.out
+
+
+@needs_tshark
+@pytest.mark.parametrize("name", ["smtp", "imap", "pop3", "ftp", "ldap", "xmpp", "postgres", "mysql"])
+def test_a_capture_has_the_dialogue_too(name: str, pki: Pki, tmp_path: Path) -> None:
+    """Wireshark reads the protocol, hears it go on in TLS, and opens that."""
+    file, shown = tmp_path / "run.pcapng", {"postgres": "pgsql"}.get(name, name).replace("pop3", "pop")
+    with listening(playing(SCRIPTS[name], pki)) as port:
+        assert main(["connect", f"localhost:{port}", "--starttls", name, "--pcapng", str(file), *trusting(pki, tmp_path)]) == 0
+    how = ("-d", f"tcp.port=={port},{shown}")
+    assert tshark(file, *how, "-Y", "_ws.malformed || tcp.analysis.flags") == []
+    first, *_ = tshark(file, *how, "-Y", "tcp.len > 0", "-T", "fields", "-e", "frame.protocols")
+    assert f":{shown}" in first
+    assert tshark(file, *how, "-Y", "tls.handshake.type == 20 && tls.handshake.type == 8") != []  # they are encrypted
+
+
+@needs_tshark
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_a_capture_through_a_proxy(secure: bool, pki: Pki, tmp_path: Path) -> None:
+    """It has the CONNECT and what the mail server says; the password is in no file."""
+    capture, saved = tmp_path / "run.pcapng", tmp_path / "run.json"
+    handler = proxying(user="alice:secret")
+    with listening(playing(SCRIPTS["smtp"], pki)) as port, listening(behind_tls(pki, handler) if secure else handler) as through:
+        where = f"{'https' if secure else 'http'}://alice:secret@localhost:{through}"
+        options = ("--starttls", "smtp", "--proxy", where, "--pcapng", str(capture), "--save-run", str(saved))
+        assert main(["connect", f"localhost:{port}", *options, *trusting(pki, tmp_path)]) == 0
+    how = ("-d", f"tcp.port=={through},http", "-d", f"tcp.port=={port},smtp")
+    assert tshark(capture, *how, "-Y", "http.request", "-T", "fields", "-e", "http.request.uri") == [f"localhost:{port}"]
+    assert tshark(capture, *how, "-Y", "tcp.analysis.flags") == []
+    data = capture.read_bytes()
+    assert data.index(b"CONNECT") < data.index(b"220 ready") < data.index(b"STARTTLS\r\n")
+    for secret in (b"secret", base64.b64encode(b"alice:secret")):
+        assert secret not in data
+        assert secret.hex().encode() not in saved.read_bytes()
+    assert b"Basic **" in data
+
+
+def test_the_dialogue_is_told(pki: Pki, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, saved = tmp_path / "run.html", tmp_path / "run.json"
+    files = ("--html", str(page), "--save-run", str(saved))
+    with listening(playing(SCRIPTS["smtp"], pki)) as port:
+        command = ["connect", f"localhost:{port}", "--starttls", "smtp", *trusting(pki, tmp_path)]
+        assert main([*command, "--trace", *files]) == 0
+        shown = capsys.readouterr().out
+        assert main([*command, "--json"]) == 0
+    assert "before TLS, we: “STARTTLS”" in shown
+    assert "before TLS, the peer: “220-mail.example ⏎ 220 ready”" in shown
+    assert "Before TLS, in the clear, the client: “EHLO minitls.invalid”." in page.read_text()
+    found = json.loads(capsys.readouterr().out)
+    VALIDATOR.validate(found)
+    clear = [each for each in found["trace"] if each["type"] == "clear"]
+    assert b"".join(bytes.fromhex(each["raw"]) for each in clear) == b"".join(text for _, text in SCRIPTS["smtp"])
+    assert main(["show", str(saved), "--trace"]) == 0
+    assert "before TLS, we: “STARTTLS”" in capsys.readouterr().out
 
 
 REFUSALS: dict[str, tuple[str, Script, str]] = {

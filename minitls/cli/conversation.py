@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import cast
 
 from minitls.cli.common import TLS, CommandError
+from minitls.trace.recording import ClearSeen, Entry
 
 MOST = 2**16
 """Bytes that may come before TLS: no such dialogue is nearly as long."""
@@ -14,11 +17,12 @@ MOST = 2**16
 class Conversation(asyncio.Protocol):
     """The protocol of a transport until TLS takes over.
 
-    ``whom``: how errors call the peer.
+    ``whom``: how errors call the peer; ``seen``: told what is said.
     """
 
-    def __init__(self, whom: str) -> None:
+    def __init__(self, whom: str, seen: Callable[[Entry], None]) -> None:
         self.whom = whom
+        self._seen = seen
         self._transport: asyncio.Transport | None = None
         self._heard = bytearray()
         self._ended = False
@@ -29,6 +33,7 @@ class Conversation(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard += data
+        self._seen(ClearSeen(time.time(), False, data))
         self._news.set()
 
     def eof_received(self) -> bool:
@@ -45,7 +50,9 @@ class Conversation(asyncio.Protocol):
         assert self._transport is not None
         return self._transport
 
-    def say(self, data: bytes) -> None:
+    def say(self, data: bytes, secret: bytes = b"") -> None:
+        """``secret``: what of it no recording has."""
+        self._seen(ClearSeen(time.time(), True, data.replace(secret, b"*" * len(secret)) if secret else data))
         self.transport.write(data)
 
     def put_back(self, data: bytes) -> None:

@@ -182,9 +182,8 @@ async def dial(
         async with limit:
             loop = asyncio.get_running_loop()
             tap = Tap(session.recording)
-            opened = await reach(session.target, session.route, tap, doing)
+            await reach(session.target, session.route, tap, doing, session.recording)
             session.tap = tap
-            session.recording(opened)
             doing(f"no handshake with {session.target}")
             reader = StreamReader(limit=LIMIT, loop=loop)
             protocol = asyncio.StreamReaderProtocol(reader, loop=loop)

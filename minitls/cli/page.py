@@ -13,7 +13,7 @@ from minitls.crypto.suites import SUITES
 from minitls.crypto.suites12 import SUITES_12
 from minitls.info import ConnectionInfo
 from minitls.trace.figure import figure
-from minitls.trace.recording import Recording, TcpClosed, TcpOpened, WireSeen
+from minitls.trace.recording import ClearSeen, Recording, TcpClosed, TcpOpened, WireSeen
 from minitls.trace.run import connection
 from minitls.trace.steps import Arrow, Step, milliseconds
 from minitls.trace.story import tell
@@ -29,7 +29,7 @@ def page(recording: Recording, info: ConnectionInfo) -> str:
     """The whole document."""
     story = "\n".join(_step(number, step) for number, step in enumerate(tell(recording), 1))
     lines = "\n".join(as_text(line) for line in draw("server", recording.timeline, width=100))
-    seen = [entry for entry in recording.timeline if not isinstance(entry, (TcpOpened, TcpClosed, WireSeen))]
+    seen = [entry for entry in recording.timeline if not isinstance(entry, (ClearSeen, TcpOpened, TcpClosed, WireSeen))]
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Your handshake</title>

@@ -22,7 +22,7 @@ from minitls.certificates.names import is_address
 from minitls.cli.common import NOT_CONNECTED, NOT_RESOLVED, USAGE, CommandError, lower, trust
 from minitls.cli.conversation import Conversation
 from minitls.cli.starttls import DIALOGUES
-from minitls.trace.recording import TcpOpened
+from minitls.trace.recording import Entry, TcpOpened
 from minitls.trace.values import safe
 
 _TCP_INFO_RTT = 68
@@ -133,15 +133,21 @@ Doing: TypeAlias = Callable[[str], None]
 """Told what cannot be said to be done yet, for who has waited long enough."""
 
 
-async def reach(to: Target, route: Route, tls: asyncio.BaseProtocol, doing: Doing) -> TcpOpened:
-    """Connect, have the dialogues, and make ``tls`` the protocol.  Says how long TCP took.  Raises CommandError."""
+async def reach(
+    to: Target, route: Route, tls: asyncio.BaseProtocol, doing: Doing, seen: Callable[[Entry], None] = lambda entry: None
+) -> TcpOpened:
+    """Connect, have the dialogues, and make ``tls`` the protocol.  Says how long TCP took.  Raises CommandError.
+
+    ``seen``: told of TCP and of what is said.
+    """
     first = route.proxy.target if route.proxy else to
     sock, opened = await connected(first, doing)
+    seen(opened)
     loop = asyncio.get_running_loop()
     if route.proxy is None and route.starttls is None:
         await loop.create_connection(lambda: tls, sock=sock)
         return opened
-    talk = Conversation(f"the proxy {route.proxy}" if route.proxy else str(to))
+    talk = Conversation(f"the proxy {route.proxy}" if route.proxy else str(to), seen)
     try:
         if route.proxy is not None and route.proxy.secure:
             doing(f"no handshake with the proxy {route.proxy}")
@@ -173,7 +179,7 @@ async def tunnel(talk: Conversation, to: Target, through: Proxy) -> None:
         headers.append(("proxy-authorization", through.authorization))
     try:
         request = connection.send(h11.Request(method="CONNECT", target=str(to), headers=headers))
-        talk.say((request or b"") + (connection.send(h11.EndOfMessage()) or b""))
+        talk.say((request or b"") + (connection.send(h11.EndOfMessage()) or b""), through.authorization.partition(" ")[2].encode())
         while not isinstance(event := connection.next_event(), h11.Response):  # nor one of the 1xx
             if event is h11.NEED_DATA:
                 connection.receive_data(await talk.some())

@@ -11,10 +11,10 @@ from minitls.trace.cards import cards
 from minitls.trace.fields import Field, dissect
 from minitls.trace.keys import KeySchedule
 from minitls.trace.markup import Markup, breakable, escape, joined, tag
-from minitls.trace.recording import RECORD_HEADER, Entry, Recording, TcpClosed, TcpOpened
+from minitls.trace.recording import RECORD_HEADER, ClearSeen, Entry, Recording, TcpClosed, TcpOpened
 from minitls.trace.steps import milliseconds
 from minitls.trace.text import protection, reasons
-from minitls.trace.values import count, name_of_message, safe
+from minitls.trace.values import count, name_of_message, safe, spoken
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
 
 ROW = 16
@@ -99,6 +99,9 @@ class Wire:
             self._row(entry.at, self.seen.by_client(entry), label, protection(entry.key), "2 bytes", entry)
         elif isinstance(entry, DataSeen):
             self._data(entry)
+        elif isinstance(entry, ClearSeen):
+            who = "client" if self.seen.by_client(entry) else "server"
+            self._note(entry.at, f"Before TLS, in the clear, the {who}: {spoken(entry.data)}.")
         elif isinstance(entry, TcpClosed):
             self._row(entry.at, self.seen.by_client(entry), "FIN", "tcp", entry=entry)
         elif isinstance(entry, KeyInstalled):

@@ -15,7 +15,7 @@ from typing import Any
 from minitls.info import ConnectionInfo
 from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Chosen, DataSeen, KeyInstalled, MessageSeen
 from minitls.trace.cards import card
-from minitls.trace.recording import Entry, Recording, TcpClosed, TcpOpened, WireSeen
+from minitls.trace.recording import ClearSeen, Entry, Recording, TcpClosed, TcpOpened, WireSeen
 from minitls.trace.run import Run
 from minitls.trace.values import name_of_message, plain
 from minitls.wire.messages import NewSessionTicket
@@ -134,6 +134,8 @@ def _entry(seen: Entry, at: float) -> dict[str, Any] | None:
         return {"at": at, "type": "chosen", "what": seen.what, "value": seen.value, "why": seen.why}
     if isinstance(seen, ChainVerified):
         return {"at": at, "type": "chain_verified", "server_name": seen.server_name, "length": len(seen.path)}
+    if isinstance(seen, ClearSeen):
+        return {"at": at, "type": "clear", "sent": seen.sent, "size": len(seen.data), "raw": seen.data.hex()}
     if isinstance(seen, TcpClosed):
         return {"at": at, "type": "tcp_closed", "sent": seen.sent}
     assert isinstance(seen, (TcpOpened, WireSeen))

@@ -1,7 +1,8 @@
 """``--pcapng``: a run as a capture file (draft-ietf-opsawg-pcapng): TCP packets made from what went over, and how to read them.
 
-The bytes are the run's own, and so are the moments at which they were sent and received.  How TCP cut them into packets nobody
-knows: here each write is cut at the segment size of Ethernet.  Packets are raw IP, without anything below it.  A Decryption Secrets
+The bytes are the run's own, and so are the moments at which they were sent and received; what was said before TLS, to a proxy or
+for STARTTLS, is among them.  How TCP cut them into packets nobody knows: here each write is cut at the segment size of Ethernet.
+Packets are raw IP, without anything below it.  A Decryption Secrets
 Block has the key log, so that Wireshark opens the file decrypted: WHO HAS SUCH A FILE CAN READ THE CONNECTION.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from minitls.trace.recording import Recording, TcpClosed, TcpOpened, WireSeen
+from minitls.trace.recording import ClearSeen, Recording, TcpClosed, TcpOpened, WireSeen
 
 LINKTYPE_RAW = 101
 SECTION_HEADER, INTERFACE_DESCRIPTION, ENHANCED_PACKET, DECRYPTION_SECRETS = 0x0A0D0D0A, 1, 6, 0x0A
@@ -81,7 +82,7 @@ def _packets(recording: Recording, number: int) -> Iterator[tuple[float, bool, b
     yield segment(began, client, ACK)
     size = SEGMENT[ours.address.version]
     for entry in recording.timeline:
-        if isinstance(entry, WireSeen):
+        if isinstance(entry, (ClearSeen, WireSeen)):
             sender, receiver = (ours, theirs) if entry.sent else (theirs, ours)
             for start in range(0, len(entry.data), size):
                 last = start + size >= len(entry.data)

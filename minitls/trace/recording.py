@@ -42,6 +42,15 @@ class TcpOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearSeen:
+    """A piece of what is said before TLS begins, to a proxy or for STARTTLS.  Passwords in it are blanked."""
+
+    at: float
+    sent: bool
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class WireSeen:
     """Bytes went down to TCP (``sent``) or came up from it: records, whole or in pieces."""
 
@@ -58,9 +67,9 @@ class TcpClosed:
     sent: bool
 
 
-Directed: TypeAlias = MessageSeen | ChangeCipherSpecSeen | AlertSeen | DataSeen | KeyInstalled | WireSeen | TcpClosed
+Directed: TypeAlias = MessageSeen | ChangeCipherSpecSeen | AlertSeen | DataSeen | KeyInstalled | ClearSeen | WireSeen | TcpClosed
 """What one of the two sides does."""
-Entry: TypeAlias = Observation | TcpOpened | WireSeen | TcpClosed
+Entry: TypeAlias = Observation | TcpOpened | ClearSeen | WireSeen | TcpClosed
 E = TypeVar("E", bound=Entry)
 M = TypeVar("M", bound=Message)
 

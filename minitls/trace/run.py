@@ -15,7 +15,7 @@ from minitls.crypto.groups import GROUPS
 from minitls.errors import CertificateError, TLSError
 from minitls.info import ConnectionInfo
 from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Chosen, DataSeen, KeyInstalled, MessageSeen
-from minitls.trace.recording import Entry, Recording, TcpClosed, TcpOpened, WireSeen
+from minitls.trace.recording import ClearSeen, Entry, Recording, TcpClosed, TcpOpened, WireSeen
 from minitls.wire.hello import HelloRetryRequest, Message
 from minitls.wire.messages import MESSAGES, read_message
 from minitls.wire.messages12 import MESSAGES_12
@@ -112,6 +112,7 @@ _ENTRIES: Mapping[str, type[Entry]] = {
         ChainVerified,
         ChangeCipherSpecSeen,
         Chosen,
+        ClearSeen,
         DataSeen,
         KeyInstalled,
         MessageSeen,
@@ -201,7 +202,7 @@ def _loaded_entry(saved: dict[str, Any]) -> Entry:
         saved["message"] = read_message(_MESSAGES[message["kind"]], bytes.fromhex(message["raw"]))
     elif kind is ChainVerified:
         saved["path"] = tuple(bytes.fromhex(der) for der in saved["path"])
-    elif kind is WireSeen:
+    elif kind in (ClearSeen, WireSeen):
         saved["data"] = bytes.fromhex(saved["data"])
     entry = kind(**saved)
     for name, wanted in _TYPES.items():

@@ -16,8 +16,8 @@ from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, Chos
 from minitls.trace.cards import cards
 from minitls.trace.fields import Field, dissect
 from minitls.trace.keys import Derivation, KeySchedule, in_words, name_of_secret, values
-from minitls.trace.recording import Entry, Role, TcpClosed, TcpOpened, WireSeen
-from minitls.trace.values import count, details, name_of_message, safe
+from minitls.trace.recording import ClearSeen, Entry, Role, TcpClosed, TcpOpened, WireSeen
+from minitls.trace.values import count, details, name_of_message, safe, spoken
 from minitls.wire.hello import ClientHello, HelloRetryRequest, ServerHello
 from minitls.wire.messages import Certificate
 from minitls.wire.messages12 import Certificate12
@@ -153,6 +153,8 @@ class TextTrace:
         elif isinstance(entry, TcpOpened):
             trip = f", round trip {entry.round_trip * 1000:.3f} ms" if entry.round_trip is not None else ""
             yield from self._note(entry.at, f"TCP connected: {entry.local} to {entry.peer}{trip}")
+        elif isinstance(entry, ClearSeen):
+            yield from self._note(entry.at, f"before TLS, {'we' if entry.sent else 'the peer'}: {spoken(entry.data)}")
         elif isinstance(entry, TcpClosed):
             yield from self._note(entry.at, "we closed TCP (FIN)" if entry.sent else "the peer closed TCP (FIN)")
 

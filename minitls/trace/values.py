@@ -55,6 +55,15 @@ def safe(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def spoken(data: bytes, show: int = 200) -> str:
+    """A piece of a dialogue in the clear: its lines, where it is text, or how long it is."""
+    lines = data.decode("latin-1").split("\r\n")
+    if not data.isascii() or not all(map(str.isprintable, lines)):
+        return count(len(data), "byte")
+    text = " ⏎ ".join(filter(None, lines))
+    return f"“{text[:show]}{'…' if len(text) > show else ''}”"
+
+
 def name_of_message(message: Message) -> str:
     """The RFC's name; what TLS 1.2 has otherwise than TLS 1.3 bears the same one."""
     return type(message).__name__.removesuffix("12")
