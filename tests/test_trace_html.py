@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import re
+import zlib
 from html.parser import HTMLParser
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from minitls import ClientConnection, ServerConnection, TLSError
 from minitls.certificates.authority import Authority
+from minitls.cli.page import page as visitors_page
 from minitls.observe import MessageSeen
 from minitls.testing import memory_pair
 from minitls.trace.fields import dissect
@@ -23,15 +25,16 @@ from minitls.trace.keys import derivations
 from minitls.trace.markup import VOID, Markup, breakable, escape, joined, tag
 from minitls.trace.pcapng import capture
 from minitls.trace.phases import phases
-from minitls.trace.recording import Recording, WireSeen
+from minitls.trace.recording import Recording, WireSeen, certificate_in
 from minitls.trace.run import Run
+from minitls.trace.steps import STEPS
 from minitls.trace.story import tell
 from minitls.trace.text import draw
 from minitls.trace.verdict import verdict
 from minitls.wire.codec import Extensions
 from minitls.wire.extensions import ServerName
-from minitls.wire.hello import Message, ServerHello
-from minitls.wire.messages import write_message
+from minitls.wire.hello import ClientHello, Message, ServerHello
+from minitls.wire.messages import CompressedCertificate, write_message
 from minitls.wire.numbers import ExtensionType
 from tests.conftest import NAME, Pki
 from tests.runs import RUNS, recorded, run
@@ -111,7 +114,7 @@ def test_each_run_has_a_page(pki: Pki, name: str, side: str) -> None:
     ours, theirs, client, server = run(pki, name)
     mine = Run.of(ours, client.info) if side == "client" else Run.of(theirs, server.info)
     found = read(page(mine))
-    assert {section for section, _ in SECTIONS} <= set(found.ids)
+    assert {section for section, _ in SECTIONS if section != "offer"} <= set(found.ids)
     for _, message in mine.recording.messages(Message):
         assert f"{len(message.raw):,}" in found.text
     for step in tell(mine.recording):
@@ -150,6 +153,57 @@ def test_the_textbook_s_steps(pki: Pki) -> None:
     assert told["Key exchange"].startswith("X25519MLKEM768: ")
     told = {phase.name: phase.sentence for phase in phases(recorded(pki, "tls13-psk")[0])}
     assert told["Certificate"].startswith("None this time")
+
+
+def test_a_compressed_certificate_is_told_as_any_other(pki: Pki) -> None:
+    """Chromium asks for one: the story and the textbook's steps know what is in it."""
+    for seen in run(pki, "tls13-compressed")[:2]:
+        told = {phase.name: phase.sentence for phase in phases(seen)}
+        assert told["Certificate"].startswith(f"The server says who it is: {NAME}")
+        assert STEPS["certificate"].title in [step.title for step in tell(seen)]
+    ((entry, message),) = seen.messages(CompressedCertificate)
+    inside = certificate_in(message)
+    assert inside is not None
+    assert seen.certificates(by_client=False) == [(entry, inside)]
+    body, length = message.compressed_certificate_message, message.uncompressed_length
+    for damaged in (
+        CompressedCertificate(message.algorithm, length, body[:-8]),
+        CompressedCertificate(message.algorithm, length, zlib.compress(bytes(length))),
+        CompressedCertificate(message.algorithm, 2**17 + 1, body),
+        CompressedCertificate(99, length, body),
+    ):
+        assert certificate_in(damaged) is None
+
+
+def test_the_page_of_a_visitor(pki: Pki) -> None:
+    """What was offered, by what became of it; what we know of the visitor; and the way to the JSON."""
+    _, theirs, _, server = run(pki, "tls13")
+    document = visitors_page(theirs, server.info)
+    for part in (
+        "<title>Your handshake</title>",
+        "Nobody between you and this server can read or change this page.",
+        server.info.client_hello.ja4,
+        server.info.client_hello.ja3,
+        '<a href="/handshake.json">/handshake.json</a>',
+        '<li class="taken"><span aria-hidden="true">✓ </span>X25519MLKEM768<span class="aside"> (taken)</span></li>',
+        '<li class="left"><span aria-hidden="true"></span>x25519<span class="aside"> (not taken)</span></li>',
+        "Of all this, nothing is strange to us.",
+    ):
+        assert part in document, part
+    found = read(document.replace('href="/handshake.json"', 'href="#story"').replace('href="/handshake.html"', 'href="#story"'))
+    assert {section for section, _ in SECTIONS} <= set(found.ids)
+
+
+def test_what_is_strange_to_us_is_said(pki: Pki) -> None:
+    extensions = Extensions({ExtensionType.supported_groups: (0x001D, 0xFE02), 0xFE03: b""})
+    hello = ClientHello(0x0303, bytes(32), b"", (0x0A0A, 0x1301, 0x00FF, 0x0005, 0xFE01), b"\0", extensions)
+    _, theirs, _, server = run(pki, "tls13")
+    info = dataclasses.replace(server.info, client_hello_raw=write_message(hello))
+    document = visitors_page(theirs, info)
+    assert "Of all this, we do not have: " in document
+    (said,) = re.findall(r"we do not have: ([^<]*)\.", document)
+    assert said == "TLSv1.1, TLSv1, SSLv3, TLS_RSA_WITH_RC4_128_SHA, 0xfe01, 0xfe02, 0xfe03"
+    assert "0x0a0a" not in document.partition('id="story"')[0]
 
 
 def test_the_policy_lets_our_own_in_and_nothing_else(pki: Pki) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from interop.browser.chromium import Chromium, find, running
+from interop.browser.test_page import SIZES, lit
 from interop.openssl.harness import missing
 from minitls.cli import main
 from minitls.cli.install import ways
@@ -54,15 +56,47 @@ def test_it_trusts_us_and_the_key_exchange_is_post_quantum(visitor: Chromium, se
     assert shown.evaluate("location.protocol + document.title") == "https:Your handshake"
     text = str(shown.evaluate("document.body.innerText"))
     assert "X25519MLKEM768" in text
-    assert "Not even a quantum computer" in text
+    assert "Not even a large quantum computer" in text
     told = json.loads(str(visitor.open(f"https://{server.address}/handshake.json").evaluate("document.body.innerText")))
     agreed = told["connection"]
     assert (agreed["version"], agreed["group"], agreed["post_quantum"]) == ("TLSv1.3", "X25519MLKEM768", True)
     server.wait_for(r'"GET / HTTP/1.1" 200 \d+ TLSv1.3 TLS_AES_\d+_GCM_SHA\d+ X25519MLKEM768')
 
 
-def test_the_page_of_its_own_handshake(visitor: Chromium, server: Serving) -> None:
-    """Live, and nothing in it offends the policy that it is served with."""
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_of_its_own_handshake(visitor: Chromium, server: Serving, size: str, dark: bool) -> None:
+    """Live; it fits, and nothing in it offends the policy that it has."""
+    width, height = SIZES[size]
+    shown = visitor.open(f"https://{server.address}/", width=width, height=height, dark=dark)
+    shown.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    assert shown.evaluate("document.documentElement.scrollWidth") == width, "it scrolls sideways"
+    text = str(shown.evaluate("document.body.innerText"))
+    for part in ("ClientHello", "What you offered", "JA4", "The server says who it is: localhost"):
+        assert part in text
+    taken = shown.evaluate("[...document.querySelectorAll('#offer .taken')].map(e => e.childNodes[1].textContent)")
+    assert {"TLSv1.3", "X25519MLKEM768", "http/1.1", "key_share"} <= set(taken)
+    assert "compress_certificate" in taken, "Chromium asks for it, and we have it"
+    said = str(shown.evaluate("document.querySelector('#offer > .about:last-child').textContent"))
+    assert said.startswith("Of all this, we do not have: ")
+    assert not re.search(r"0x(.)a\1a", said), "GREASE is nothing to have"
+    assert shown.complaints() == []
+
+
+def test_bytes_of_its_own_hello_light_up(visitor: Chromium, server: Serving) -> None:
+    shown = visitor.open(f"https://{server.address}/", width=1440, height=900)
+    hello = str(shown.evaluate("[...document.querySelectorAll('.message')].find(e => e.textContent.includes('ClientHello')).id"))
+    shown.click(f"#{hello} > summary")
+    shown.hover(f"#{hello} .fields > li:first-child > .field")
+    assert len(lit(shown)) == 1
+
+
+def test_the_file_to_keep(visitor: Chromium, server: Serving) -> None:
+    shown = visitor.open(f"https://{server.address}/")
+    assert shown.evaluate("[...document.querySelectorAll('footer a')].map(e => e.pathname)") == [
+        "/handshake.html",
+        "/handshake.json",
+    ]
     shown = visitor.open(f"https://{server.address}/handshake.html")
     assert "ClientHello" in str(shown.evaluate("document.body.innerText"))
     assert shown.complaints() == []

@@ -344,20 +344,18 @@ class Service:
 
 
 def about(recording: Recording, info: ConnectionInfo, request: Request) -> Reply:
-    """--www: the page at /, all of it at /handshake.html, the same as JSON at /handshake.json."""
+    """--www: the visitor's page at /; the run as a file to keep at /handshake.html, and as JSON at /handshake.json."""
     from minitls.cli.http import Reply
-    from minitls.cli.page import SECURITY, page
+    from minitls.cli.page import page
+    from minitls.trace.html import page as page_of
     from minitls.trace.json import document, dump
+    from minitls.trace.run import Run
 
-    path = request.target.partition("?")[0]
-    if path == "/":
-        return Reply(HTTPStatus.OK, page(recording, info).encode(), "text/html; charset=utf-8", dict(SECURITY))
-    if path == "/handshake.html":
-        from minitls.trace.html import page as whole_page
-        from minitls.trace.run import Run
-
-        body = whole_page(Run.of(recording, info)).encode()
-        return Reply(HTTPStatus.OK, body, "text/html; charset=utf-8", {"cache-control": "no-store"})  # its policy is in it
+    path, fresh = request.target.partition("?")[0], {"cache-control": "no-store"}
+    if path in ("/", "/handshake.html"):
+        body = page(recording, info) if path == "/" else page_of(Run.of(recording, info))
+        return Reply(HTTPStatus.OK, body.encode(), "text/html; charset=utf-8", fresh)  # its policy is in it
     if path == "/handshake.json":
-        return Reply(HTTPStatus.OK, dump(document(recording, info)).encode(), "application/json", dict(SECURITY))
+        sealed = {"content-security-policy": "default-src 'none'"} | fresh
+        return Reply(HTTPStatus.OK, dump(document(recording, info)).encode(), "application/json", sealed)
     return Reply.error(HTTPStatus.NOT_FOUND)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
+from typing import Literal, TypeAlias
 
 from minitls.trace.html_proofs import certificates, key_tree, secrets_of
 from minitls.trace.html_wire import Wire, axis, messages
@@ -27,21 +29,43 @@ from minitls.trace.verdict import verdict
 MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
 SECTIONS = (
     ("short", "In short"),
+    ("offer", "What you offered"),
     ("story", "Step by step"),
     ("wire", "On the wire"),
     ("keys", "The keys"),
     ("certificates", "The certificates"),
     ("seen", "What others have seen"),
 )
+OFFER = "Your hello lists what your side can do, and we choose. ✓ is what we took; what has no mark we have, too; ? we do not have."
+Fate: TypeAlias = Literal["taken", "left", "strange"]
+"""What becomes of something offered: chosen; not chosen, though the chooser has it; unknown to the chooser."""
+FATES: dict[Fate, str] = {"taken": "taken", "left": "not taken", "strange": "not ours"}
 
 
-def page(run: Run, *, other: Recording | None = None, secrets: bool = False) -> str:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """``what``: a kind of things; ``items``: those that were offered, by their names."""
+
+    what: str
+    items: tuple[tuple[str, Fate], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """For the one who reads the page over the very connection that it tells of.  ``facts``: what we know of this visitor."""
+
+    facts: tuple[Fact, ...]
+    offers: tuple[Offer, ...]
+
+
+def page(run: Run, *, other: Recording | None = None, secrets: bool = False, visitor: Visitor | None = None) -> str:
     """The document.  ``other``: the other side's recording, where both are ours.  ``secrets``: SHOW those that the run has."""
     seen = run.recording
     wire = Wire.of(seen)
     shown = secrets_of(seen) if secrets else {}
     style, script = _own("page.css"), _own("page.js")
-    title = f"{_name(run)}: a TLS connection, as it happened"
+    title = "Your handshake" if visitor else f"{_name(run)}: a TLS connection, as it happened"
+    sections = [each for each in SECTIONS if visitor or each[0] != "offer"]
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -53,14 +77,17 @@ def page(run: Run, *, other: Recording | None = None, secrets: bool = False) -> 
     )
     tree = key_tree(wire, shown)
     warning = tag("p", "Secrets are shown: who sees this page can read the connection.", class_="danger", role="alert")
+    ways = (("a file to keep", "/handshake.html"), ("for programs", "/handshake.json")) if visitor else ()
+    more = [tag("p", f"The same, {what}: ", tag("a", path, href=path)) for what, path in ways]
     body = tag(
         "body",
         tag("a", "To the story", href="#short", class_="skip"),
-        _header(run),
-        tag("nav", tag("ul", *(tag("li", tag("a", text, href=f"#{name}")) for name, text in SECTIONS)), aria_label="Sections"),
+        _header(run, visitor),
+        tag("nav", tag("ul", *(tag("li", tag("a", text, href=f"#{name}")) for name, text in sections)), aria_label="Sections"),
         tag(
             "main",
             _section("short", "As the textbooks tell it, with the values of this very connection.", _phases(wire)),
+            _section("offer", OFFER, *_offers(visitor)) if visitor else None,
             _section("story", "Open a step to see what it is for, and what it was here.", _story(wire, other)),
             _section(
                 "wire",
@@ -77,7 +104,7 @@ def page(run: Run, *, other: Recording | None = None, secrets: bool = False) -> 
             _section("certificates", None, certificates(run)),
             _section("seen", None, _on_the_way(seen)),
         ),
-        tag("footer", tag("p", "Made by minitls from a run that really happened. This file loads nothing from anywhere.")),
+        tag("footer", tag("p", "Made by minitls from a run that really happened. This file loads nothing from anywhere."), *more),
         tag("script", script),
     )  # fmt: skip
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
@@ -111,16 +138,18 @@ def _section(name: str, intro: str | None, *children: Markup | None) -> Markup:
     )
 
 
-def _header(run: Run) -> Markup:
+def _header(run: Run, visitor: Visitor | None) -> Markup:
     found = verdict(run)
+    sentence = "Nobody between you and this server can read or change this page." if visitor else found.sentence
+    facts = (*found.facts, *(visitor.facts if visitor else ()))
     when = datetime.fromtimestamp(run.recording.started, UTC)
     side = "as the client saw it" if run.recording.role == "client" else "as the server saw it"
     return tag(
         "header",
         tag("p", f"{_name(run)}, {when:%Y-%m-%d %H:%M:%S} UTC, {side}", class_="kicker"),
-        tag("div", tag("span", MARKS[found.tone], class_="mark", aria_hidden="true"), tag("h1", found.sentence), class_="verdict"),
+        tag("div", tag("span", MARKS[found.tone], class_="mark", aria_hidden="true"), tag("h1", sentence), class_="verdict"),
         *(tag("p", each, class_="more") for each in found.more),
-        _facts(found.facts, "agreed") if found.facts else None,
+        _facts(facts, "agreed") if facts else None,
         class_=found.tone,
     )
 
@@ -138,6 +167,21 @@ def _facts(facts: Sequence[Fact], kind: str) -> Markup:
         *(tag("div", tag("dt", name), *(tag("dd", value) for value in values if value)) for name, values in pairs),
         class_=kind,
     )
+
+
+def _offers(visitor: Visitor) -> Iterator[Markup]:
+    """Each kind with its things, and at the end those that are strange to us, once more in one place."""
+    for offer in visitor.offers:
+        things = tag("ul", *(_offered(text, fate) for text, fate in offer.items)) if offer.items else tag("p", "none")
+        yield tag("div", tag("h3", offer.what), things, class_="offer")
+    strange = dict.fromkeys(text for offer in visitor.offers for text, fate in offer.items if fate == "strange")
+    missing = f"Of all this, we do not have: {', '.join(strange)}." if strange else "Of all this, nothing is strange to us."
+    yield tag("p", missing, class_="about")
+
+
+def _offered(text: str, fate: Fate) -> Markup:
+    mark = {"taken": "✓ ", "left": "", "strange": "? "}[fate]
+    return tag("li", tag("span", mark, aria_hidden="true"), text, tag("span", f" ({FATES[fate]})", class_="aside"), class_=fate)
 
 
 # for beginners ----------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def _hello(seen: Recording) -> Iterator[Phase]:
 
 def _certificate(seen: Recording) -> Iterator[Phase]:
     shown: list[tuple[MessageSeen, Certificate | Certificate12]] = []
-    shown += seen.messages(Certificate, by_client=False)
+    shown += seen.certificates(by_client=False)
     shown += seen.messages(Certificate12, by_client=False)
     answer = _answer(seen)
     path = cards(seen.verified_path())

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
+from minitls.crypto.compression import compressions
+from minitls.errors import TLSError
 from minitls.observe import (
     AlertSeen,
     ChainVerified,
@@ -17,7 +19,10 @@ from minitls.observe import (
     MessageSeen,
     Observation,
 )
+from minitls.wire.codec import parse
+from minitls.wire.framing import MAX_CERTIFICATE
 from minitls.wire.hello import Message
+from minitls.wire.messages import Certificate, CompressedCertificate
 from minitls.wire.numbers import ContentType
 
 Role: TypeAlias = Literal["client", "server"]
@@ -135,6 +140,11 @@ class Recording:
             if isinstance(entry.message, kind) and by_client in (None, self.by_client(entry))
         ]
 
+    def certificates(self, *, by_client: bool) -> list[tuple[MessageSeen, Certificate]]:
+        """TLS 1.3's Certificate messages of one side, opened where they are compressed; what cannot be opened is none."""
+        found = ((entry, certificate_in(entry.message)) for entry in self.all(MessageSeen) if self.by_client(entry) == by_client)
+        return [(entry, message) for entry, message in found if message is not None]
+
     def chosen(self, what: str) -> Chosen | None:
         """The last decision about ``what``."""
         return next((entry for entry in reversed(self.timeline) if isinstance(entry, Chosen) and entry.what == what), None)
@@ -157,6 +167,23 @@ class Recording:
         protected = [record for record in records(stream) if record[0] == ContentType.application_data]
         fitting = [record for record in protected if len(record) == RECORD_HEADER + data.size + OVERHEAD]
         return next(iter(fitting[:: 1 if data.sent else -1] or protected[-1:]), None)
+
+
+def certificate_in(message: Message) -> Certificate | None:
+    """The Certificate that this is, or that is in it (RFC 8879 section 4)."""
+    if isinstance(message, CompressedCertificate):
+        compression = compressions().get(message.algorithm)
+        if compression is None or message.uncompressed_length > MAX_CERTIFICATE:
+            return None
+        try:
+            body = compression.decompress(message.compressed_certificate_message, message.uncompressed_length)
+        except compression.failures:
+            return None
+        try:
+            return parse(Certificate, body)
+        except TLSError:
+            return None
+    return message if isinstance(message, Certificate) else None
 
 
 def records(stream: bytes) -> Iterator[bytes]:

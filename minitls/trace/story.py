@@ -12,7 +12,7 @@ from minitls.crypto.groups import GROUPS, FiniteField, Group, Hybrid, MlKem
 from minitls.observe import AlertSeen, ChainVerified, ChangeCipherSpecSeen, DataSeen, KeyInstalled, MessageSeen
 from minitls.trace import returning
 from minitls.trace.cards import cards
-from minitls.trace.recording import Recording, TcpClosed, TcpOpened
+from minitls.trace.recording import Recording, TcpClosed, TcpOpened, certificate_in
 from minitls.trace.steps import SHOWN, Arrow, Fact, Step, Story, direction, milliseconds, said
 from minitls.trace.text import protection, reasons
 from minitls.trace.values import count, duration, ending, extension_value, protocols, safe, short, version_name
@@ -171,7 +171,7 @@ def _accepted(request: CertificateRequest) -> list[Fact]:
 
 
 def certificate(story: Story) -> Iterator[Step]:
-    for entry, message in story.seen.messages(Certificate, by_client=False):
+    for entry, message in story.seen.certificates(by_client=False):
         facts = list(chain_facts(story, message.chain, entry.at))
         for shown in (beside.extensions for beside in message.certificate_list[:1]):
             if X.delegated_credential in shown:
@@ -214,7 +214,7 @@ def certificate_verify(story: Story) -> Iterator[Step]:
 
 def client_certificate(story: Story) -> Iterator[Step]:
     proofs = [proof for proof in story.seen.messages(CertificateVerify, by_client=True) if not _later(proof[0])]
-    for entry, message in story.seen.messages(Certificate, by_client=True):
+    for entry, message in story.seen.certificates(by_client=True):
         if not _later(entry):
             facts = _shown(entry, message)
             facts += [("signature", name_of(SignatureScheme, proof.algorithm)) for _, proof in proofs]
@@ -241,8 +241,8 @@ def client_authentications(story: Story) -> Iterator[Step]:
             message = entry.message
             if isinstance(message, CertificateRequest):
                 facts += _accepted(message)
-            elif isinstance(message, Certificate):
-                facts += _shown(entry, message) or [("certificate", "none: the client declines")]
+            elif (shown := certificate_in(message)) is not None:
+                facts += _shown(entry, shown) or [("certificate", "none: the client declines")]
             elif isinstance(message, CertificateVerify):
                 facts.append(("signature", name_of(SignatureScheme, message.algorithm)))
         yield story.step("client_authentication", later[start:end], facts)
@@ -349,7 +349,7 @@ def on_the_way(seen: Recording) -> tuple[list[str], list[str]]:
     hidden = []
     if seen.messages(Certificate12):
         visible.append("the server's certificate: TLS 1.3 hides it, TLS 1.2 does not")
-    elif seen.messages(Certificate):
+    elif seen.certificates(by_client=False):
         hidden.append("the server's certificate")
     if any(
         X.pre_shared_key in hello.extensions or hello.extensions.get(X.session_ticket) for _, hello in seen.messages(ClientHello)
