@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from minitls.trace.html_proofs import certificates, key_tree, secrets_of
 from minitls.trace.html_wire import Wire, axis, messages
-from minitls.trace.markup import Markup, tag
+from minitls.trace.markup import Markup, breakable, tag
 from minitls.trace.phases import Phase, phases
 from minitls.trace.recording import Recording
 from minitls.trace.run import Run
@@ -181,7 +181,9 @@ def _offers(visitor: Visitor) -> Iterator[Markup]:
 
 def _offered(text: str, fate: Fate) -> Markup:
     mark = {"taken": "✓ ", "left": "", "strange": "? "}[fate]
-    return tag("li", tag("span", mark, aria_hidden="true"), text, tag("span", f" ({FATES[fate]})", class_="aside"), class_=fate)
+    return tag(
+        "li", tag("span", mark, aria_hidden="true"), breakable(text), tag("span", f" ({FATES[fate]})", class_="aside"), class_=fate
+    )
 
 
 # for beginners ----------------------------------------------------------------------------------------------------------
