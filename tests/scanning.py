@@ -35,6 +35,7 @@ class Impostor:
     ``suites``: by version, in its order; ``own_order``: or else the client's.  ``answers``: extensions that it takes up, with their
     bodies.  ``chain``: DER.  ``prime_bits``: of its Diffie-Hellman.  ``scheme``: what it claims to sign with.
     ``deaf``: hellos that it does not answer, by their length; ``ends_with``: the alert for those that it cannot use.
+    ``early_ccs``: what it says to whatever comes after its first flight, None where it closes.
     """
 
     suites: dict[int, tuple[int, ...]]
@@ -48,6 +49,7 @@ class Impostor:
     split: bool = True
     fallback: bool = True
     alert: int = 40
+    early_ccs: int | None = None
     hellos: list[ClientHello] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,6 +64,8 @@ class Impostor:
                 else:
                     writer.write(self.answer(hello))
                     await writer.drain()
+                    if self.early_ccs is not None and await reader.read(1):
+                        writer.write(self._alert(self.early_ccs))
         writer.close()
 
     async def _hello(self, reader: asyncio.StreamReader) -> bytes | None:

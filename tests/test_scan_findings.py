@@ -90,6 +90,7 @@ BROKEN: dict[str, Callable[[Facts], object]] = {
     "no_encrypt_then_mac": feature("encrypt_then_mac", False),
     "compression": feature("compression", True),
     "truncated_hmac": feature("truncated_hmac", True),
+    "early_change_cipher_spec": feature("early_change_cipher_spec", True),
     "heartbeat": feature("heartbeat", True),
     "next_protocol": feature("next_protocol", True),
     "no_fallback_scsv": lambda facts: [

@@ -231,6 +231,27 @@ async def test_features_that_a_server_lacks_or_should(changes: dict[str, Any], f
         assert facts.features.encrypt_then_mac is False
 
 
+@pytest.mark.parametrize(("alert", "taken"), [(10, False), (20, True), (21, True), (None, None)])
+async def test_change_cipher_spec_before_its_time(alert: int | None, taken: bool | None) -> None:
+    """Who could not decrypt what came after it has taken it; who says nothing is not judged."""
+    impostor = Impostor({TLS12: (0x009E,)}, early_ccs=alert)
+    async with listening(impostor.serve) as opener:
+        facts = await scanned(opener, "features", timeout=0.5)
+    assert facts.features.early_change_cipher_spec is taken
+    assert ("early_change_cipher_spec" in ids(facts)) is (taken is True)
+
+
+async def test_numbers_that_have_a_name(pki: Pki) -> None:
+    """RFC 7919's are known by theirs."""
+    config = pki.server_config(
+        policy=Policy.legacy.replace(versions=("TLSv1.2",), groups=("ffdhe3072",)), credentials=(pki.server("rsa2048"),)
+    )
+    async with serving(config) as opener:
+        facts = await scanned(opener, "suites")
+    assert (facts.dh_bits, facts.dh_group) == (3072, "ffdhe3072")
+    assert (await of(Impostor({TLS12: (0x009E,)}), "suites")).dh_group is None
+
+
 @pytest.mark.parametrize(
     ("changes", "chokes_on"),
     [

@@ -108,7 +108,7 @@ def _suites(facts: Facts) -> Iterator[Fact]:
             ]
             yield "", f"{suite.name} ({', '.join(weak)})" if weak else suite.name
     if facts.dh_bits is not None:
-        yield "Diffie-Hellman", f"numbers of {facts.dh_bits} bits"
+        yield "Diffie-Hellman", f"numbers of {facts.dh_bits} bits ({facts.dh_group or 'of its own, or of nobody knows whom'})"
 
 
 def _groups(facts: Facts) -> Iterator[Fact]:
@@ -175,6 +175,7 @@ def _features(facts: Facts) -> list[Fact]:
             ("fallback SCSV", _yes(known.fallback_scsv)),
             ("downgrade mark", _yes(known.downgrade_sentinel)),
             ("compression", _yes(known.compression, "yes (CRIME)")),
+            ("early CCS", _yes(known.early_change_cipher_spec, "taken (CVE-2014-0224)", "refused")),
             ("heartbeat", _yes(known.heartbeat)),
         ]
     )

@@ -68,6 +68,7 @@ class Features:
     truncated_hmac: bool | None = None
     fallback_scsv: bool | None = None
     downgrade_sentinel: bool | None = None
+    early_change_cipher_spec: bool | None = None
     max_fragment_length: bool | None = None
     record_size_limit: int | None = None
     certificate_compression: tuple[str, ...] | None = None
@@ -115,7 +116,8 @@ class Web:
 class Facts:
     """All of it.  ``versions``: in their order, "SSLv2" first.  ``unusual``: rules that the server broke, in words.
 
-    ``tolerance``: what it was confronted with: True where it went on as it should.  ``dh_bits``: of finite-field Diffie-Hellman.
+    ``tolerance``: what it was confronted with: True where it went on as it should.  ``dh_bits``: of finite-field Diffie-Hellman,
+    ``dh_group``: the name of RFC 7919's group that these numbers are, None for others.
     """
 
     host: str
@@ -124,6 +126,7 @@ class Facts:
     versions: dict[str, bool] = field(default_factory=dict)
     suites: dict[str, Preference] = field(default_factory=dict)
     dh_bits: int | None = None
+    dh_group: str | None = None
     groups: dict[str, Preference] = field(default_factory=dict)
     hello_retry: bool | None = None
     signatures: dict[str, Preference] = field(default_factory=dict)

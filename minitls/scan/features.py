@@ -11,7 +11,7 @@ from minitls.scan.registry import FALLBACK_SCSV, Suite, protocols
 from minitls.wire.hello import DOWNGRADE_TO_11, DOWNGRADE_TO_12
 from minitls.wire.messages import CertificateRequest, CompressedCertificate, EncryptedExtensions
 from minitls.wire.messages12 import CertificateRequest12
-from minitls.wire.numbers import CertificateCompressionAlgorithm
+from minitls.wire.numbers import CertificateCompressionAlgorithm, ContentType
 from minitls.wire.numbers import ExtensionType as X
 
 TRUNCATED_HMAC, NEXT_PROTOCOL = 4, 13172
@@ -19,6 +19,10 @@ DEFLATE = 1
 MFL_512 = 1
 ASKED_LIMIT = 2**14
 NO_RENEGOTIATION = 100
+DECRYPTION_FAILED = 21
+"""What TLS 1.0 said where bad_record_mac is said today (RFC 5246 section 7.2.2)."""
+ALERT_RECORD = 7
+"""Bytes of a record with an alert in the clear."""
 SHORT = 1.0
 """Seconds for what comes at once, if it comes."""
 UNKNOWN_PROTOCOL = "minitls-scan/1"
@@ -28,7 +32,7 @@ async def probe(scan: Scan) -> None:
     facts = scan.facts
     work = [_alpn(scan)]
     if facts.old:
-        work += [_extensions(scan, facts.old[0]), _limits(scan, facts.old[0]), _fallback(scan)]
+        work += [_extensions(scan, facts.old[0]), _limits(scan, facts.old[0]), _fallback(scan), _early_ccs(scan, facts.old[0])]
     if facts.speaks("TLSv1.3"):
         work += [_encrypted(scan), _sentinel(scan), *(_compressed(scan, code) for code in compressions())]
         facts.features.certificate_compression = ()
@@ -89,6 +93,21 @@ async def _sentinel(scan: Scan) -> None:
         if answer.hello is not None:
             mark = DOWNGRADE_TO_12 if version == "TLSv1.2" else DOWNGRADE_TO_11
             scan.facts.features.downgrade_sentinel = answer.hello.random[-8:] == mark
+
+
+async def _early_ccs(scan: Scan, version: str) -> None:
+    """A ChangeCipherSpec before there is a key exchange, and a record after it.
+
+    Who refuses says unexpected_message, or nothing.  Who takes it has keys that everybody knows (CVE-2014-0224), and cannot decrypt
+    the record with them: that is what tells, and the connection is over with it.
+    """
+    code = CODES[version]
+    hello = Hello(version=code, suites=scan.facts.codes(version), name=scan.name)
+    head = code.to_bytes(2, "big")
+    change = bytes((ContentType.change_cipher_spec,)) + head + b"\0\x01\x01"
+    answer = await scan.prober.ask_then(hello, change + bytes((ContentType.handshake,)) + head + b"\0\x40" + bytes(64))
+    if len(answer) >= ALERT_RECORD and answer[0] == ContentType.alert:
+        scan.facts.features.early_change_cipher_spec = answer[ALERT_RECORD - 1] in (Alert.bad_record_mac, DECRYPTION_FAILED)
 
 
 async def _encrypted(scan: Scan) -> None:

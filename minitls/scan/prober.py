@@ -16,6 +16,7 @@ from minitls.observe import AlertSeen, MessageSeen, Observation
 from minitls.scan.answer import Answer, Listener, Until
 from minitls.scan.hello import Hello
 from minitls.wire.hello import Message
+from minitls.wire.numbers import ContentType
 
 Stream: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Opener: TypeAlias = Callable[[], Awaitable[Stream]]
@@ -54,6 +55,23 @@ class Prober:
         if await self._exchange(hello.records(), listener.feed):
             return listener.ended()
         return listener.answer
+
+    async def ask_then(self, hello: Hello, then: bytes) -> bytes:
+        """A hello up to ServerHelloDone, then these bytes: what comes back to them; b"" where it did not come so far."""
+        listener, came, asked = Listener("done"), bytearray(), False
+        async with self._connected() as (reader, writer):
+            with contextlib.suppress(TimeoutError, OSError):
+                async with asyncio.timeout(self._timeout):
+                    writer.write(hello.records())
+                    while data := await reader.read(BLOCK):
+                        if asked:
+                            came += data
+                        elif listener.feed(data):
+                            asked = True
+                            writer.write(then if listener.answer.hello is not None else b"")
+                        if len(came) > BLOCK or came[:1] == bytes((ContentType.alert,)):
+                            break
+        return bytes(came)
 
     async def ask_raw(self, data: bytes, enough: Callable[[bytes], bool]) -> bytes:
         """These bytes, and what comes back until it is enough."""

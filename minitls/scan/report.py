@@ -8,7 +8,7 @@ is null, or not there where ``only`` left its section out; names are IANA's, cod
     began, seconds, connections     when (ISO 8601, UTC), how long, and how many connections it took
     versions      "SSLv2" to "TLSv1.3": true or false
     suites        by version: order ("server", "client", null), suites: [{code, name, forward_secret, aead}], in that order
-    dh_bits       of finite-field Diffie-Hellman, the smallest
+    dh_bits, dh_group   of finite-field Diffie-Hellman, the smallest: its size, and its name in RFC 7919, null for another
     groups        by version: order, complete (false: not all could be asked about), groups: [{code, name, post_quantum}]
     hello_retry   whether a handshake went through after a HelloRetryRequest
     signatures    by version: order, schemes: [{code, name}]
@@ -51,6 +51,7 @@ def document(facts: Facts, found: Iterable[Finding], *, began: float, seconds: f
         "versions": facts.versions,
         "suites": _preferences(facts.suites, "suites", _suite),
         "dh_bits": facts.dh_bits,
+        "dh_group": facts.dh_group,
         "groups": _preferences(facts.groups, "groups", _group),
         "hello_retry": facts.hello_retry,
         "signatures": _preferences(facts.signatures, "schemes", _scheme),

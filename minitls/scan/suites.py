@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minitls.crypto.groups import GROUPS, FiniteField
 from minitls.scan.asking import CODES, Scan, candidates, preference
 from minitls.scan.registry import Suite
 
@@ -32,6 +33,7 @@ async def _numbers(scan: Scan) -> None:
         for kind in (True, False):
             codes = [suite.code for suite in offered if suite.export == kind]
             prime = (await scan.ask(version, codes, "done")).prime if codes else None
-            if prime is not None:
-                bits = prime.bit_length()
-                scan.facts.dh_bits = min(bits, scan.facts.dh_bits or bits)
+            if prime is not None and prime.bit_length() < (scan.facts.dh_bits or prime.bit_length() + 1):
+                known = (each for each in GROUPS.values() if isinstance(each, FiniteField))
+                scan.facts.dh_bits = prime.bit_length()
+                scan.facts.dh_group = next((each.name for each in known if each.prime == prime), None)
