@@ -18,12 +18,12 @@ from tests.running import MINITLS, environment
 LIMIT = 120.0
 
 
-async def output(*command: str) -> tuple[int, str]:
+async def output(*command: str, limit: float = LIMIT) -> tuple[int, str]:
     """What a program says, and its status."""
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, env=environment(NO_COLOR="1")
     )
-    async with asyncio.timeout(LIMIT):
+    async with asyncio.timeout(limit):
         said, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, said.decode()
