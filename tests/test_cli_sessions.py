@@ -253,6 +253,15 @@ def test_early_data_that_is_late(
     assert server.heard[-1] == (b"", REQUEST)
 
 
+def test_early_data_of_another_protocol(server: Server, connect: Connect, request_file: str, tmp_path: Path) -> None:
+    """The session is resumed by whatever protocol (RFC 7301 section 3.1), and what would be said early is of one."""
+    file = str(tmp_path / "session")
+    assert connect(server, "--alpn", "http/1.1", "--save-session", file)[0] == 0
+    status, shown, _ = connect(server, "--session", file, "--early-data", request_file, "--require", "resumed")
+    assert status == 0
+    assert "early data not sent: the session speaks http/1.1, which is not offered" in shown
+
+
 def test_the_same_ticket_twice(server: Server, connect: Connect, request_file: str, tmp_path: Path) -> None:
     """The server resumes the session again, but takes early data with it only once."""
     file = str(tmp_path / "session")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from minitls.cli.common import NOT_MET, USAGE, CommandError, reading
 from minitls.cli.outputs import write_file
 from minitls.errors import DecodeError
+from minitls.info import EarlyDataReason
 from minitls.sessions.session import Session
 from minitls.trace.recording import Recording
 from minitls.trace.steps import Fact, milliseconds
@@ -141,7 +142,7 @@ def why_not_resumed(info: ConnectionInfo, session: Session | None) -> str:
         return f"the session was not offered: it is with {safe(name) or 'a server without a name'}"
     if not session.alive(info.timing.started):
         return "the session was not offered: it is too old"
-    return "the session was not offered: its version, cipher, protocol or certificate would not do now"
+    return "the session was not offered: its version, cipher, key or certificate would not do now"
 
 
 def is_offered(info: ConnectionInfo, session: Session) -> bool:
@@ -184,6 +185,8 @@ def early_data_outcome(size: int, info: ConnectionInfo, session: Session | None)
     elif size > session.max_early_data:
         allowed = session.max_early_data
         why = f"the ticket allows no more than {count(allowed, 'byte')}" if allowed else "the ticket does not allow any"
+    elif info.early_data_reason is EarlyDataReason.alpn_mismatch:
+        why = f"the session speaks {safe(session.alpn.decode('ascii', 'replace'))}, which is not offered"
     else:
         why = "the cipher suite of the session is not offered"
     return EarlyData(size, "not sent", why)
