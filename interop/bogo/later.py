@@ -12,7 +12,7 @@ from minitls.data import replace
 
 C = TypeVar("C", ClientConfig, ServerConfig)
 
-CALLABLES = ("verify", "psk", "select_credential", "select_config")
+CALLABLES = ("verify", "trusted_keys", "psk", "select_credential", "select_config")
 STORES = ("session_store", "session_cache", "tickets", "replay")
 
 

@@ -119,6 +119,10 @@ class LoopLink(Link):
         self.connected().write(data)
         loop().run_until_complete(asyncio.sleep(0))
 
+    def update_keys(self) -> None:
+        super().update_keys()
+        self.flush()
+
     def fail(self, alert: Alert) -> None:
         self.connected().fail(alert)
 
