@@ -334,6 +334,10 @@ def test_requirements(files: Serving, capsys: pytest.CaptureFixture[str]) -> Non
     assert "x25519, which is not post-quantum" in error
     assert "no application protocol" in error
     assert main(["get", f"https://{files.address}/", "--ca", files.ca, "--groups", "x25519", "--require", "pq"]) == 1
+    assert main([*command, "--require", "ech"]) == 1
+    shown, error = capsys.readouterr()
+    assert "none: localhost went in the clear" in shown
+    assert "--require ech: none: localhost went in the clear" in error
 
 
 def test_no_common_protocol_is_35(files: Serving, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ STARTTLS = {"smtp": 25, "imap": 143, "pop3": 110, "ftp": 21, "ldap": 389, "xmpp"
 """The protocols that can go on in TLS, and their ports."""
 POLICIES = ("intermediate", "modern", "legacy", "fips_202205", "wpa3_192", "cnsa_202407", "cnsa1", "cnsa2")
 """minitls.policy's, which is not imported for a --help."""
-REQUIREMENTS = ("verified", "pq", "alpn", "resumed", "early-data")
+REQUIREMENTS = ("verified", "pq", "alpn", "ech", "resumed", "early-data")
 
 
 class CommandError(Exception):

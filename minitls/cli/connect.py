@@ -265,11 +265,23 @@ def agreed(info: ConnectionInfo, config: ClientConfig) -> list[Fact]:
     ]
     if config.alpn:
         facts.append(("ALPN", safe(info.alpn_protocol) if info.alpn_protocol else f"none of {', '.join(map(safe, config.alpn))}"))
+    facts.append(("ECH", hidden_name(info)))
     if info.client_signature_scheme:
         facts.append(("we showed", f"our certificate ({info.client_signature_scheme})"))
     if info.beside is not None:
         facts += [("OCSP", _staple(info.beside.staple)), ("SCTs", _timestamps(info.beside.timestamps))]
     return facts
+
+
+def hidden_name(info: ConnectionInfo) -> str:
+    """Who on the way could read whom we asked for (RFC 9849)."""
+    from minitls.certificates.names import is_address
+
+    if info.ech_accepted:
+        return "accepted: nobody on the way could read the name"
+    if info.server_name is None or is_address(info.server_name):
+        return "none; no name was sent that it would hide"
+    return f"none: {info.server_name} went in the clear"
 
 
 _PLACES = {"certificate": "in the certificate", "tls": "beside the certificate", "ocsp": "in the OCSP response"}
@@ -315,6 +327,7 @@ def check_requirements(required: tuple[str, ...], info: ConnectionInfo) -> None:
         "verified": (bool(info.verified_chain) or has_psk(info), "the certificate was not verified"),
         "pq": (is_post_quantum(info), f"the key exchange is {info.group or 'none of its own'}, which is not post-quantum"),
         "alpn": (info.alpn_protocol is not None, "no application protocol was agreed"),
+        "ech": (info.ech_accepted, hidden_name(info)),
         "resumed": (info.resumed, "no session was resumed"),
         "early-data": (info.early_data_accepted, "no early data was accepted"),
     }
