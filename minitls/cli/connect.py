@@ -152,7 +152,7 @@ async def visit(
     from minitls.certificates.trust import TrustStore
     from minitls.cli.net import Session, dial
     from minitls.cli.reach import route, server_name
-    from minitls.cli.sessions import Cost, early_data_outcome
+    from minitls.cli.sessions import AT_ONCE, Cost, early_data_outcome
     from minitls.trace.verdict import times
 
     session = Session(to, recording_for(args, "client", None if args.json else screen), route(args))
@@ -169,6 +169,8 @@ async def visit(
             cost = Cost.of(session.recording, session.info)
             if early_data:
                 early = early_data_outcome(len(early_data), session.info, kept.taken)
+            if report and not args.interactive:
+                await kept.wait(AT_ONCE)
             if report and not args.json:
                 summarise(screen, session, session.info, config, brief=args.interactive)
                 returned(screen, session.info, kept, Visit(session, cost, early, None), first)

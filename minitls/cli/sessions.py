@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TICKET = 1.0
 """Seconds that we wait for a ticket: TLS 1.3's come after the handshake, if they come."""
+AT_ONCE = 0.05
+"""Seconds in which most have come.  Who reads the clock lets them, before drawing what they would have to wait for."""
 
 
 class KeptSessions:
@@ -46,10 +48,10 @@ class KeptSessions:
         self.taken = self._sessions.pop() if self._sessions else None
         return self.taken
 
-    async def wait(self) -> None:
+    async def wait(self, seconds: float = TICKET) -> None:
         """Until the server has given a session, or a moment has passed."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._came.wait(), TICKET)
+            await asyncio.wait_for(self._came.wait(), seconds)
 
     @property
     def newest(self) -> Session | None:
