@@ -336,6 +336,8 @@ GROUPS: Mapping[int, Group] = {
 
 CURVES = frozenset(code for code, group in GROUPS.items() if isinstance(group, (Montgomery, Weierstrass)))
 """What TLS 1.2 has for ECDHE: RFC 9851 keeps the hybrids out of it."""
+FIELDS = frozenset(code for code, group in GROUPS.items() if isinstance(group, FiniteField))
+"""What TLS 1.2 has for DHE (RFC 7919)."""
 
 
 def curve_of(public_key: Any) -> NamedGroup | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from minitls.config import ClientConfig, ServerConfig
-from minitls.crypto.groups import CURVES, GROUPS, FiniteField, Group
+from minitls.crypto.groups import CURVES, FIELDS, GROUPS, Group
 from minitls.crypto.signatures import SCHEMES
 from minitls.crypto.suites import SUITES, Suite
 from minitls.crypto.suites12 import SUITES_12, Suite12
@@ -43,11 +43,11 @@ def choose_version(offered: Sequence[int], policy: Policy) -> ProtocolVersion:
     )
 
 
-def common_of(ours: Sequence[Name], offered: Sequence[int], equal: Sequence[Sequence[Name]]) -> list[int]:
+def common_of(ours: Sequence[int], offered: Sequence[int], equal: Sequence[Sequence[Name]]) -> list[int]:
     """What both have in our order, and among equals, which stand where the first of them does, in the client's."""
-    common = [int(code) for code in ours if code in offered]
+    common = [code for code in ours if code in offered]
     if equal:
-        place = {int(code): at for at, code in enumerate(ours)}
+        place = {code: at for at, code in enumerate(ours)}
         for each in equal:
             tied = [int(code) for code in each if code in place]
             place.update(dict.fromkeys(tied, min((place[code] for code in tied), default=0)))
@@ -57,7 +57,7 @@ def common_of(ours: Sequence[Name], offered: Sequence[int], equal: Sequence[Sequ
 
 def common_suites(offered: Sequence[int], policy: Policy) -> list[Suite]:
     """TLS 1.3's suites that both have, best first."""
-    return [SUITES[code] for code in common_of(policy.cipher_suites, offered, policy.equal_suites) if code in SUITES]
+    return [SUITES[code] for code in common_of(policy.codes.cipher_suites, offered, policy.equal_suites) if code in SUITES]
 
 
 def choose_cipher_suite(offered: Sequence[int], policy: Policy, psk: Psk | None = None) -> tuple[Suite, str]:
@@ -86,7 +86,7 @@ def choose_group(offered: Sequence[int], shared: Sequence[int], policy: Policy) 
 
     ``offered``: supported_groups; ``shared``: the groups with a share in the hello.
     """
-    common = common_of(policy.groups, offered, policy.equal_groups)
+    common = common_of(policy.codes.groups, offered, policy.equal_groups)
     if not common:
         raise PeerIncompatible(
             Alert.handshake_failure,
@@ -221,9 +221,9 @@ def choose_suite12(
     """
     if not psk:
         credentials = of_types(credentials, types)
-    ours = [int(code) for code in policy.groups]
+    ours = policy.codes.groups
     curves = [code for code in common_of(ours, ours if groups is None else groups, policy.equal_groups) if code in CURVES]
-    fields = [code for code in ours if isinstance(GROUPS[code], FiniteField)]
+    fields = [code for code in ours if code in FIELDS]
     fields = [code for code in fields if groups is None or code in groups] or fields
     on_curve = [each for each in credentials if groups is None or each.curve is None or each.curve in groups]
     if credentials and not on_curve and not psk:
@@ -238,7 +238,7 @@ def choose_suite12(
         raise no_matching_issuer()
     named = [each for each in eligible if each.matches(server_name) or each.certificate_type is CertificateType.RawPublicKey]
     for pool in (named, eligible):  # a suite that fits a certificate for the name, before one that fits another
-        for code in common_of(policy.cipher_suites, offered, policy.equal_suites):
+        for code in common_of(policy.codes.cipher_suites, offered, policy.equal_suites):
             suite = SUITES_12.get(code)
             if suite is None:
                 continue

@@ -7,7 +7,7 @@ another hello.  A server looks at the binder of the one that it chose, and at no
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from typing import Any
 
 from minitls.config import ClientAuth, ClientConfig, OurPsk, ServerConfig, TheirPsk
@@ -17,6 +17,7 @@ from minitls.crypto.suites import SUITES, Suite
 from minitls.data import dataclass, replace
 from minitls.errors import Alert, Misuse, PeerMisbehaved
 from minitls.handshake.flow import Flow, Handshake, resolve
+from minitls.handshake.negotiate import common_suites
 from minitls.handshake.raw_keys import types_processed
 from minitls.handshake.resume import DIGEST, Remembered, context_of, is_bound_to, open_ticket, recall, remembered
 from minitls.handshake.resume13 import began_with_psk, remembered_key
@@ -175,14 +176,14 @@ def accepted_psk(psks: Sequence[Psk], answer: ServerHello, suite: Suite) -> Psk 
 # the server -------------------------------------------------------------------------------------------------------------
 
 
-def choose_psk(hs: Handshake, config: ServerConfig, hello: ClientHello, hashes: Set[str]) -> Flow[Psk | None]:
-    """The first of the client's PSKs that we know and can use; of keys from elsewhere the first of ours, where they have an order.
-
-    ``hashes``: those of the suites that both have.
+def choose_psk(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[Psk | None]:
+    """The first of the client's PSKs that we know and a common suite fits; of keys from elsewhere the first of ours, where they
+    have an order.
     """
     offered: OfferedPsks | None = hello.extensions.get(X.pre_shared_key)
     if offered is None or choose_mode(hello, config.policy) is None:
         return None
+    hashes = {suite.hash_name for suite in common_suites(hello.cipher_suites, config.policy)}
     order = config.psk.keys if isinstance(config.psk, KnownPsks) else ()
     found: list[Psk] = []
     for index, identity in enumerate(offered.identities[:MAX_IDENTITIES]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Set
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from minitls.config import ClientAuth, Danger, ServerConfig
@@ -32,7 +33,6 @@ from minitls.handshake.negotiate import (
     choose_cipher_suite,
     choose_credential,
     choose_group,
-    common_suites,
 )
 from minitls.handshake.psk import Psk, check_binder, choose_mode, choose_psk, offered_again, recall_psk
 from minitls.handshake.raw_keys import answer_types, choose_client_type, types_processed
@@ -136,8 +136,7 @@ def agree(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[Terms
     """Section 4.1.1: suite, group and PSK, which depend on each other; with a second hello, if that is what it takes."""
     check_hello(hello)
     protocol = choose_alpn(hello.alpn if X.application_layer_protocol_negotiation in hello.extensions else None, config.alpn)
-    hashes = {suite.hash_name for suite in common_suites(hello.cipher_suites, config.policy)}
-    psk = yield from choose_psk(hs, config, hello, hashes)
+    psk = yield from choose_psk(hs, config, hello)
     suite, why = choose_cipher_suite(hello.cipher_suites, config.policy, psk)
     hs.transcript.use(suite.hash_name)
     hs.chosen("cipher_suite", suite.name, why)
@@ -382,7 +381,7 @@ def select_credential(hs: Handshake, config: ServerConfig, hello: ClientHello) -
             reason="missing_extension",
         )
     authorities = hello.extensions.get(X.certificate_authorities, ())
-    schemes = [code for code in hello.extensions[X.signature_algorithms] if code not in CLIENTS_ONLY]
+    schemes = tuple(filterfalse(CLIENTS_ONLY.__contains__, hello.extensions[X.signature_algorithms]))
     in_certificates = hello.extensions.get(X.signature_algorithms_cert)
     types = types_processed(hello)
     shown: dict[Credential, Credential] = {}

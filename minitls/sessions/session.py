@@ -5,7 +5,7 @@ from __future__ import annotations
 from minitls.errors import DecodeError
 from minitls.wire.codec import Structure, opaque, parse, serialize, structure, uint8, uint16, uint32, uint64, vector, wire
 
-FORMAT = 6
+FORMAT = 7
 MAX_LIFETIME = 7 * 24 * 3600
 """Seconds that a session may be resumed for, however often it is renewed (RFC 8446 section 4.6.1)."""
 
@@ -28,26 +28,26 @@ class Session(Structure):
     format: int = wire(uint8)
     version: int = wire(uint16)
     cipher_suite: int = wire(uint16)
-    secret: bytes = wire(opaque(1, 2**8 - 1))
     extended: int = wire(uint8)
     authenticated: int = wire(uint64)
     created: int = wire(uint64)
     lifetime: int = wire(uint32)
     until: int = wire(uint64)
+    certificate_type: int = wire(uint8)
+    signature_scheme: int = wire(uint16)
+    age_add: int = wire(uint32)
+    max_early_data: int = wire(uint32)
+    secret: bytes = wire(opaque(1, 2**8 - 1))
     server_name: bytes = wire(opaque(0, 2**8 - 1))
     alpn: bytes = wire(opaque(0, 2**8 - 1))
     context: bytes = wire(opaque(0, 32))
     identity: bytes = wire(opaque(0, 2**8 - 1))
     chain: tuple[bytes, ...] = wire(vector(opaque(1, 2**24 - 1), 0, 2**24 - 1))
     public_key: bytes = wire(opaque(0, 2**16 - 1))
-    certificate_type: int = wire(uint8)
-    signature_scheme: int = wire(uint16)
     ocsp_response: bytes = wire(opaque(0, 2**24 - 1))
     scts: tuple[bytes, ...] = wire(vector(opaque(1, 2**16 - 1), 0, 2**16 - 1))
     session_id: bytes = wire(opaque(0, 32))
     ticket: bytes = wire(opaque(0, 2**16 - 1))
-    age_add: int = wire(uint32)
-    max_early_data: int = wire(uint32)
 
     def __repr__(self) -> str:
         return f"<Session with {self.server_name.decode('ascii', 'backslashreplace') or 'nobody in particular'}>"

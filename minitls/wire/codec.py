@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import takewhile
+from operator import attrgetter
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast, dataclass_transform
 
 from minitls.data import dataclass, field, fields
@@ -93,21 +95,11 @@ def _fixed(length: int) -> Codec[bytes]:
     return Codec(read, write, ("opaque", length, 0, None))
 
 
-def _span(kind: str, floor: int, ceiling: int) -> Callable[[bytes, int, int], tuple[int, int]]:
-    """Read the length prefix of a variable-length vector: (where its content starts, where it stops)."""
-    size = (ceiling.bit_length() + 7) // 8
-
-    def span(buf: bytes, pos: int, end: int) -> tuple[int, int]:
-        start = pos + size
-        length = int.from_bytes(buf[pos:start], "big")
-        stop = start + length
-        if stop > end:
-            raise DecodeError(f"{kind}<{floor}..{ceiling}> at offset {pos} is cut short: {end - pos} bytes left")
-        if not floor <= length <= ceiling:
-            raise DecodeError(f"{kind}<{floor}..{ceiling}> at offset {pos} has {length} bytes")
-        return start, stop
-
-    return span
+def _misfit(what: str, pos: int, start: int, stop: int, end: int) -> DecodeError:
+    """What is wrong with a length prefix at ``pos`` that says that its content goes from ``start`` to ``stop``."""
+    if stop > end:
+        return DecodeError(f"{what} at offset {pos} is cut short: {end - pos} bytes left")
+    return DecodeError(f"{what} at offset {pos} has {stop - start} bytes")
 
 
 def opaque(floor: int, ceiling: int | None = None) -> Codec[bytes]:
@@ -116,10 +108,12 @@ def opaque(floor: int, ceiling: int | None = None) -> Codec[bytes]:
         return _fixed(floor)
     top = ceiling
     size = (top.bit_length() + 7) // 8
-    span = _span("opaque", floor, top)
 
     def read(buf: bytes, pos: int, end: int) -> tuple[bytes, int]:
-        start, stop = span(buf, pos, end)
+        start = pos + size
+        stop = start + int.from_bytes(buf[pos:start], "big")
+        if stop > end or not floor <= stop - start <= top:
+            raise _misfit(f"opaque<{floor}..{top}>", pos, start, stop, end)
         return buf[start:stop], stop
 
     def write(value: bytes, out: bytearray) -> None:
@@ -141,16 +135,18 @@ def vector(item: Codec[T], floor: int, ceiling: int) -> Codec[tuple[T, ...]]:
     if item is uint16:
         return cast("Codec[tuple[T, ...]]", _uint16_vector(floor, ceiling))
     size = (ceiling.bit_length() + 7) // 8
-    span = _span("vector", floor, ceiling)
     read_item, write_item = item.read, item.write
 
     def read(buf: bytes, pos: int, end: int) -> tuple[tuple[T, ...], int]:
-        pos, stop = span(buf, pos, end)
+        at = pos + size
+        stop = at + int.from_bytes(buf[pos:at], "big")
+        if stop > end or not floor <= stop - at <= ceiling:
+            raise _misfit(f"vector<{floor}..{ceiling}>", pos, at, stop, end)
         items: list[T] = []
-        while pos < stop:
-            value, pos = read_item(buf, pos, stop)
+        while at < stop:
+            value, at = read_item(buf, at, stop)
             items.append(value)
-        return tuple(items), pos
+        return tuple(items), at
 
     def write(value: tuple[T, ...], out: bytearray) -> None:
         at = len(out)
@@ -202,23 +198,18 @@ def extensions(
     the whole block may be missing, as in a hello of TLS 1.2.  A duplicate, or an extension known to belong elsewhere, is
     illegal_parameter.
     """
-    span = _span("extensions", 0, 2**16 - 1)
-    unpack_header = struct.Struct("!HH").unpack_from
-
-    def read_body(codec: Codec[Any], buf: bytes, pos: int, stop: int, kind: int) -> Any:
-        try:
-            value, after = codec.read(buf, pos, stop)
-        except DecodeError as error:
-            raise DecodeError(f"{name(kind)}: {error.message}") from None
-        if after != stop:
-            raise DecodeError(f"{name(kind)}: {stop - after} bytes too many at offset {after}")
-        return value
+    header = struct.Struct("!HH")
+    unpack_header, pack_header = header.unpack_from, header.pack_into
 
     def read(buf: bytes, pos: int, end: int) -> tuple[Extensions, int]:
         found = Extensions()
         if optional and pos == end:
             return found, pos
-        pos, stop = span(buf, pos, end)
+        start = pos + 2
+        stop = start + int.from_bytes(buf[pos:start], "big")
+        if stop > end:
+            raise _misfit("extensions<0..65535>", pos, start, stop, end)
+        pos = start
         while pos < stop:
             if pos + 4 > stop:
                 raise DecodeError(f"extension at offset {pos} is cut short: {stop - pos} bytes left")
@@ -236,7 +227,12 @@ def extensions(
                 )
             codec = table.get(kind)
             if codec is not None:
-                found[kind] = read_body(codec, buf, pos, after, kind)
+                try:
+                    found[kind], pos = codec.read(buf, pos, after)
+                except DecodeError as error:
+                    raise DecodeError(f"{name(kind)}: {error.message}") from None
+                if pos != after:
+                    raise DecodeError(f"{name(kind)}: {after - pos} bytes too many at offset {pos}")
             elif kind in recognised:
                 raise PeerMisbehaved(
                     Alert.illegal_parameter,
@@ -256,13 +252,16 @@ def extensions(
         out += b"\0\0"
         for kind, body in value.items():
             here = len(out)
-            out += kind.to_bytes(2, "big") + b"\0\0"
+            out += b"\0\0\0\0"
             codec = table.get(kind)
             if codec is None:
                 out += body
             else:
                 codec.write(body, out)
-            out[here + 2 : here + 4] = (len(out) - here - 4).to_bytes(2, "big")
+            try:
+                pack_header(out, here, kind, len(out) - here - 4)
+            except struct.error:
+                raise ValueError(f"{where} cannot hold {name(kind)} of {len(out) - here - 4} bytes") from None
         out[at : at + 2] = (len(out) - at - 2).to_bytes(2, "big")
 
     return Codec(read, write, ("extensions", 0, 2, table))
@@ -271,6 +270,9 @@ def extensions(
 def wire(codec: Codec[T]) -> T:
     """Declare a field by its form on the wire; type checkers hold its annotation against the codec."""
     return cast(T, field(metadata={"codec": codec}))
+
+
+_LETTERS = {("uint", size): letter for size, letter in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))}
 
 
 class Structure:
@@ -282,17 +284,29 @@ class Structure:
 
 @dataclass_transform(field_specifiers=(wire,))
 def structure(cls: type[S]) -> type[S]:
-    """A ``struct`` of the presentation language: a slotted dataclass, its fields read and written in their order."""
+    """A ``struct`` of the presentation language: a slotted dataclass, its fields read and written in their order.
+
+    Numbers that it begins with are read and written at once.
+    """
     made = dataclass(slots=True)(cls)
     parts = fields(made)  # type: ignore[arg-type]
     names = [part.name for part in parts]
     reads = [part.metadata["codec"].read for part in parts]
     writes = [(part.name, part.metadata["codec"].write) for part in parts]
+    numbers = "".join(takewhile(bool, (_LETTERS.get(part.metadata["codec"].shape[:2], "") for part in parts)))
+    front = struct.Struct("!" + numbers) if len(numbers) > 1 else None
+    numbers_of = attrgetter(*names[: len(numbers)]) if front else None
+    reads_behind, writes_behind = reads[len(numbers) :], writes[len(numbers) :]
 
     def read(buf: bytes, pos: int, end: int) -> tuple[S, int]:
         values: list[Any] = []
+        todo = reads
+        if front is not None and pos + front.size <= end:  # else one after the other, of which one says that it is cut short
+            values += front.unpack_from(buf, pos)
+            pos += front.size
+            todo = reads_behind
         try:
-            for read_field in reads:
+            for read_field in todo:
                 value, pos = read_field(buf, pos, end)
                 values.append(value)
         except DecodeError as error:
@@ -300,7 +314,14 @@ def structure(cls: type[S]) -> type[S]:
         return made(*values), pos
 
     def write(value: S, out: bytearray) -> None:
-        for name, write_field in writes:
+        todo = writes
+        if front is not None and numbers_of is not None:
+            try:
+                out += front.pack(*numbers_of(value))
+            except struct.error as error:
+                raise ValueError(f"{made.__name__} has a number that does not fit: {error}") from None
+            todo = writes_behind
+        for name, write_field in todo:
             write_field(getattr(value, name), out)
 
     made.codec = Codec(read, write, ("structure", 0, 0, made))
