@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from enum import Enum
+from enum import Enum, IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -54,6 +54,14 @@ class Danger(Enum):
 
     accept_any_certificate = "accept_any_certificate"
     accept_any_name = "accept_any_name"
+
+
+class Scrutiny(IntEnum):
+    """How closely a peer's certificate is looked at: not at all; who vouches for it; and whose it is, too."""
+
+    none = 0
+    path = 1
+    path_and_name = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,8 @@ class _Config:
     ``delegated_credentials``: accept a short-lived key that the peer's certificate signed for it (RFC 9345), in TLS 1.3.
     ``verify``: called after the built-in verification of the peer; refuses by raising CertificateError.  Or a Danger.
     ``reverify``: all that is said here of a peer is looked at again when a session with it is resumed; if that does not hold any
-    more there is a full handshake.  False: what held once holds as long as the session, and ``info.verified_chain`` is () then.
+    more there is a full handshake.  False: what held once holds as long as the session, and ``info.verified_chain`` is () then; a
+    session that began with more danger than there is now is looked at all the same.
     ``crls``: lists of revoked certificates, which the peer's path is looked up in (RFC 5280 section 5); see
     :class:`minitls.certificates.crl.Crls`.
     ``pinned_keys``: public keys, by their SHA-256 (bytes, hex, or ``sha256//`` and base64), of which the peer's path must have one.
@@ -205,6 +214,13 @@ class _Config:
                 each = compressions()[code]
             found[each.code] = each
         object.__setattr__(self, "certificate_compression", tuple(found.values()))
+
+    @property
+    def scrutiny(self) -> Scrutiny:
+        """What ``verify`` leaves of the verification of certificates."""
+        if self.verify is Danger.accept_any_certificate:
+            return Scrutiny.none
+        return Scrutiny.path if self.verify is Danger.accept_any_name else Scrutiny.path_and_name
 
     @property
     def compressions(self) -> tuple[Compression, ...]:

@@ -61,7 +61,7 @@ class ClientConnection(Connection):
     @property
     def early_data_room(self) -> int:
         """How many bytes may go as 0-RTT data now: from the hello that offers it until the server has finished or refused."""
-        return 0 if self._handshake is None else self._handshake.early_data_room
+        return 0 if self._handshake is None or self.write_closed else self._handshake.early_data_room
 
     def send_early_data(self, data: bytes | bytearray | memoryview) -> int:
         """Queue as much of this as may go as 0-RTT data now; gives how many bytes that is, often none.
@@ -69,7 +69,7 @@ class ClientConnection(Connection):
         What is taken counts as said, and comes to nothing if ``info.early_data_accepted`` is False in the end: then say it again
         (or ``resend_early_data`` does).
         """
-        return 0 if self._handshake is None else self._handshake.send_early_data(bytes(data))
+        return 0 if self._handshake is None or self.write_closed else self._handshake.send_early_data(bytes(data))
 
     # what a message after the handshake brings about (minitls.handshake.after)
 
@@ -129,12 +129,15 @@ class ServerConnection(Connection):
     def send_ticket(self) -> Awaitable[None] | None:
         """Give the client one more ticket (RFC 8446 section 4.6.1); to be awaited where the ticket keys take their time.
 
-        Raises Misuse before the handshake is complete, for TLS 1.2, and where there are no keys for tickets.
+        Raises Misuse before the handshake is complete, for TLS 1.2, where there are no keys for tickets, and for an external PSK
+        whose name is too long to be remembered: nobody could ask whether it is still good.
         """
         config = self._config
         assert isinstance(config, ServerConfig)
         if config.tickets is None or self._records.tls12 or not self.handshake_completed or self.write_closed:
             raise Misuse("tickets are given on open connections of TLS 1.3, by servers that have keys for them")
+        if self.info.psk_identity is not None and not self.info.shared_key:
+            raise Misuse("the external PSK has a name that is too long for a ticket")
         message, state = next(make_tickets(config, self.info))
         sealed = config.tickets.seal(state)
         if inspect.isawaitable(sealed):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minitls import ConnectionInfo, EarlyData, EarlyDataReason, Misuse, Policy, ServerConfig, TicketReceived
+from minitls import Alert, ConnectionInfo, EarlyData, EarlyDataReason, Misuse, Policy, ServerConfig, TicketReceived
 from minitls.handshake.driver import EARLY_DATA_TO_SKIP
 from minitls.sessions.replay import MemoryReplay
 from minitls.sessions.tickets import TicketKeys
@@ -193,6 +193,15 @@ def test_no_room(pki: Pki, how: Fields) -> None:
     meet(client, server)
     client, _ = pair.connections(**how)
     assert client.early_data_room == (LIMIT - len(DATA) if how.get("early_data") else 0)
+
+
+@pytest.mark.parametrize("how", ["close", "fail", "abort"])
+def test_nothing_after_the_end(pki: Pki, how: str) -> None:
+    """RFC 8446 section 6.1: after our last alert nothing is sent, early data neither."""
+    client, _ = met_once(pki).connections(early_data=DATA)
+    {"close": client.close, "fail": lambda: client.fail(Alert.internal_error), "abort": lambda: client.abort(OSError())}[how]()
+    client.data_to_send()
+    assert (client.early_data_room, client.send_early_data(DATA), client.data_to_send()) == (0, 0, b"")
 
 
 @pytest.mark.parametrize("why", ["refused", "retry", "full"])

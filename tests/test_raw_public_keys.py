@@ -540,6 +540,22 @@ def test_tls12_both_ways(kind: str) -> None:
     client.send_data(b"hello")
 
 
+def test_tls12_curves() -> None:
+    """RFC 8422 section 5.3: a key on a curve that the client has not is not shown, where there is another."""
+    p256, p384 = make_key("p256"), make_key("p384")
+    config = ClientConfig(trusted_keys=(spki(p256), spki(p384)), policy=TLS12.replace(groups=("x25519", "secp384r1")))
+    client, _ = memory_pair(config, ServerConfig(credentials=(Credential.raw(p256), Credential.raw(p384))))
+    assert client.info.peer_public_key == spki(p384)
+    error = refused(config, ServerConfig(credentials=(Credential.raw(p256),)))
+    assert (error.alert, error.reason, error.rule) == (Alert.handshake_failure, "wrong_curve", "RFC 8422 5.3")
+
+
+def test_a_key_for_signatures_alone() -> None:
+    """RFC 4055 section 1.2: static RSA has no use for it."""
+    key = make_key("rsa2048")
+    assert [read_spki(each, "it").may_encipher for each in (spki(key), pss_spki(key), spki(SERVER_KEY))] == [True, False, False]
+
+
 def test_tls12_one_of_each(pki: Pki) -> None:
     client, server = memory_pair(
         ClientConfig(trusted_keys=(SERVER.chain[0],), credential=pki.client(), policy=TLS12),

@@ -155,6 +155,7 @@ def a_session(**changes: Any) -> Session:
         "public_key": b"",
         "certificate_type": 0,
         "signature_scheme": 0,
+        "scrutiny": 0,
         "ocsp_response": b"",
         "scts": (),
         "session_id": b"\x01" * 32,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minitls import CertificateError, ClientAuth, ClientConfig, Credential, Policy, ServerConfig, TrustStore
+from minitls import CertificateError, ClientAuth, ClientConfig, Credential, Danger, Policy, ServerConfig, TrustStore
 from minitls.certificates.raw import RawKey
 from minitls.data import replace
 from minitls.sessions.store import MemoryStore
@@ -48,6 +48,32 @@ def test_what_held_once(pki: Pki, who: str, version: str) -> None:
     assert (again.resumed, again.verified_chain) == (True, first.verified_chain)
     with pytest.raises(CertificateError, match="nobody any more"):
         meet(verify=nobody)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_what_never_held(pki: Pki, who: str, version: str) -> None:
+    """A session that began in danger is none for who is in less, though it does not look again: another config, the same store."""
+    client = pki.client_config(session_store=MemoryStore(), policy=policy_of(version), reverify=False)
+    server = pki.server_config(tickets=TicketKeys(), reverify=False)
+    if who == "client":
+        server = replace(server, credentials=(pki.untrusted,))
+    else:
+        client = replace(client, credential=pki.untrusted)
+        server = replace(server, trust=pki.trust, client_auth=ClientAuth.require)
+
+    def meet(verify: Any, name: str = "localhost") -> Any:
+        ours, theirs = (replace(client, verify=verify), server) if who == "client" else (client, replace(server, verify=verify))
+        return memory_pair(ours, theirs, server_hostname=name)[0].info.resumed
+
+    assert [meet(Danger.accept_any_certificate) for _ in range(2)] == [False, True]
+    with pytest.raises(CertificateError):
+        meet(None)
+    if who == "client":
+        server = replace(server, credentials=(pki.server(),))
+        assert [meet(Danger.accept_any_name, "other.example") for _ in range(2)] == [False, True]
+        with pytest.raises(CertificateError):
+            meet(None, "other.example")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -11,7 +11,6 @@ from cryptography import x509
 
 from interop.bogo.flags import Settings
 from minitls import Credential, Danger, ServerConfig, TLSError
-from minitls.certificates.facts import ValidPath
 from minitls.certificates.trust import TrustStore
 from minitls.certificates.verify import parse_chain
 from minitls.errors import Alert, CertificateError
@@ -32,7 +31,7 @@ class Everybody(TrustStore):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(tuple, "given")
+        super().__init__()
         self.settings = settings
 
     @cached_property
@@ -40,15 +39,18 @@ class Everybody(TrustStore):
         """Whom a server names as its clients' CAs."""
         return der_names(self.settings.use_client_ca_list)
 
-    def _verify(
-        self, chain: Sequence[bytes | x509.Certificate], name: str | None, at: datetime | None, *, client: bool
+    def verify(
+        self, chain: Sequence[bytes | x509.Certificate], server_name: str | None, at: datetime | None = None
     ) -> list[x509.Certificate]:
+        return self.verify_client(chain, at)
+
+    def verify_client(self, chain: Sequence[bytes | x509.Certificate], at: datetime | None = None) -> list[x509.Certificate]:
         said = self.settings
         if said.verify_fail or said.fail_ocsp_callback:
             alert = Alert.certificate_unknown if said.use_custom_verify_callback else Alert.handshake_failure
             raise CertificateError(alert if said.verify_fail else Alert.bad_certificate_status_response, WHY, reason=REFUSED)
         parse_chain(chain)
-        return ValidPath([])
+        return []
 
 
 def verify(settings: Settings) -> Danger:

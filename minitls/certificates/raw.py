@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minitls.certificates.credentials import Credential, Signer, load_private_key
 from minitls.certificates.faults import Fault
 from minitls.certificates.spki import SubjectKey, as_spki, is_pss, key_schemes12, read_spki
+from minitls.crypto.groups import curve_of
 from minitls.crypto.signatures import SCHEMES, SCHEMES_12
 from minitls.errors import Alert, CertificateError, Misuse
 from minitls.wire.numbers import CertificateType, SignatureScheme
@@ -44,7 +45,7 @@ class RawKey(Credential):
         self.is_rsa = subject.is_rsa
         self.ocsp_response, self.scts = b"", ()
         self.delegation, self.delegations = None, ()
-        self.curve, self.must_match_issuer = None, False  # TLS 1.2 looks at curves, and has no raw keys
+        self.curve, self.must_match_issuer = curve_of(subject.key), False
         self._issuers = frozenset()
         self._signer = signer
         self._decrypter = None

@@ -38,6 +38,11 @@ class SubjectKey:
     def is_rsa(self) -> bool:
         return isinstance(self.key, RSAPublicKey)
 
+    @property
+    def may_encipher(self) -> bool:
+        """Whether static RSA may use it: a key whose algorithm is id-RSASSA-PSS is for signatures alone (RFC 4055 section 1.2)."""
+        return self.is_rsa and not is_pss(self.der)
+
 
 def read_spki(der: bytes, who_has: str) -> SubjectKey:
     """A key from its DER, if it is one that we would believe in a certificate.  Raises Fault.

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -39,9 +39,17 @@ class TrustStore:
     """Certificates that are believed: roots, or single leaves that are pinned.
 
     Made by :meth:`system`, :meth:`from_files`, :meth:`from_pem` or :meth:`from_certificates`.
+
+    A subclass may judge by rules of its own, such as SPIFFE's or those of trust on first use: it overrides :meth:`verify` for
+    servers' chains and :meth:`verify_client` for clients', which raise CertificateError, or give the path by which a chain is
+    believed, and may ask ``super()`` first.  An empty path says that the peer is believed and nobody vouches for it: then nobody
+    looks at staples, and a configuration with ``crls``, ``logs`` or ``pinned_keys``, which are about paths, refuses it.  Both may
+    be called in another thread, and are not async: what has to wait is for a configuration's ``verify``.  They are asked again
+    when a session is resumed.  Whether the peer has the certificate's key is not theirs to check: that is done in any case.
     """
 
-    def __init__(self, load: Callable[[], Iterable[x509.Certificate]], where: str) -> None:
+    def __init__(self, load: Callable[[], Iterable[x509.Certificate]] = tuple, where: str = "given") -> None:
+        """``load``: gives the certificates, when they are first needed; none by default."""
         self._load = load
         self._where = where
         self._verdicts: dict[tuple[tuple[bytes, ...], str | None, bool], Verdict] = {}
@@ -51,13 +59,13 @@ class TrustStore:
         read = "anchors" in self.__dict__
         return f"<TrustStore {self._where}{f': {len(self.anchors.certificates)} certificates' if read else ''}>"
 
-    @staticmethod
+    @classmethod
     @cache
-    def _system(file: str | None, folder: str | None) -> TrustStore:
-        return TrustStore(lambda: _read_system(file, folder), "of the system")
+    def _system(cls, file: str | None, folder: str | None) -> Self:
+        return cls(lambda: _read_system(file, folder), "of the system")
 
     @classmethod
-    def system(cls) -> TrustStore:
+    def system(cls) -> Self:
         """What this system believes.  Where SSL_CERT_FILE or SSL_CERT_DIR is set: what they name, and nothing else.
 
         Read when first used.
@@ -65,17 +73,17 @@ class TrustStore:
         return cls._system(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
     @classmethod
-    def from_files(cls, *paths: str | os.PathLike[str]) -> TrustStore:
+    def from_files(cls, *paths: str | os.PathLike[str]) -> Self:
         """From PEM files.  Raises Misuse, which names the file, and OSError."""
         return cls.from_certificates(c for path in paths for c in load_chain(read_file(path), str(path)))
 
     @classmethod
-    def from_pem(cls, pem: bytes) -> TrustStore:
+    def from_pem(cls, pem: bytes) -> Self:
         """From PEM.  Raises Misuse."""
         return cls.from_certificates(load_chain(pem))
 
     @classmethod
-    def from_certificates(cls, certificates: Iterable[x509.Certificate]) -> TrustStore:
+    def from_certificates(cls, certificates: Iterable[x509.Certificate]) -> Self:
         found = tuple(certificates)
         return cls(lambda: found, "given")
 
@@ -98,7 +106,8 @@ class TrustStore:
     ) -> list[x509.Certificate]:
         """The path from a server's leaf to whom we believe, leaf first.  Raises CertificateError, and Misuse for what is no name.
 
-        ``chain``: as sent, leaf first, DER or objects.  ``at``: when, now by default.
+        ``chain``: as sent, leaf first, DER or objects.  ``server_name``: whose it has to be, None for anybody's.  ``at``: when, now
+        by default.
         """
         return self._verify(chain, None if server_name is None else normalise(server_name), at, client=False)
 

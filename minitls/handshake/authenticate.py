@@ -17,7 +17,7 @@ from minitls.config import CertificateRequested, ClientConfig, Danger, PeerCerti
 from minitls.crypto.schedule import TrafficSecret
 from minitls.crypto.signatures import SCHEMES, signed_content
 from minitls.data import dataclass
-from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
+from minitls.errors import Alert, CertificateError, PeerIncompatible, PeerMisbehaved
 from minitls.handshake import delegation, raw_keys
 from minitls.handshake.compression import choose_compression, compress, decompress
 from minitls.handshake.flow import Flow, Handshake, compute, expect, resolve
@@ -155,6 +155,8 @@ def verified_path(
     else:
         found = yield from ask(store.verify_client, chain, at)
     path = accepted(found, config.policy.certificate_signature_schemes or ())
+    if not path:
+        check_pathless(config, chain)
     if config.pinned_keys:
         from minitls.certificates.pins import check_pins
 
@@ -162,6 +164,19 @@ def verified_path(
     if config.crls is not None:
         config.crls.check(found, at)
     return path
+
+
+def check_pathless(config: ClientConfig | ServerConfig, chain: tuple[bytes, ...]) -> None:
+    """Where a trust store of the application's own believes a peer for which nobody vouches: nothing else asks who does."""
+    logged = isinstance(config, ClientConfig) and config.logs is not None and config.logs.at_least > 0
+    if config.pinned_keys or config.crls is not None or logged:
+        raise CertificateError(
+            Alert.bad_certificate,
+            "nobody vouches for the peer's certificate, and the configuration has rules for who does",
+            reason="no_path",
+            remedy="pinned_keys, crls and logs need a trust store that finds a path",
+            chain=chain,
+        )
 
 
 def ask_application(

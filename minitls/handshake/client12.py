@@ -93,7 +93,7 @@ def handshake(hs: Handshake, config: ClientConfig, offer: Offer, server_hello: S
     yield from keys.read(hs)
     yield from receive_finished(hs, master)
     identity = shared_key(exchange.identity, exchange.key) if isinstance(exchange, Psk) else identity_of(config.own_credentials)
-    session = make_session(hs, hellos, master, config.clock(), context=b"", identity=identity)
+    session = make_session(hs, config, hellos, master, context=b"", identity=identity)
     yield from remember(hs, config, session, ticket, session_id)
 
 

@@ -192,9 +192,12 @@ def choose_psk(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[
             psk = yield from external_psk(config, identity.identity, index)
         if psk is None or psk.hash_name not in hashes:
             continue
-        if psk.external not in order:
-            return found[0] if found else psk
-        found.append(psk)
+        if psk.external in order:
+            found.append(psk)
+        elif found:
+            break
+        else:
+            return psk
     return min(found, key=lambda psk: order.index(psk.external), default=None)
 
 

@@ -41,7 +41,7 @@ def remembered(config: ClientConfig | ServerConfig, session: Session, server_nam
     """The session with its path, if the peer's certificates would be verified again now, or its raw public key; else None."""
     if session.has_peer and (RAW if session.public_key else X509) not in accepted_types(config):
         return None
-    if not config.reverify:
+    if not config.reverify and session.scrutiny >= config.scrutiny:
         return Remembered(session)
     try:
         if session.public_key:

@@ -15,7 +15,16 @@ from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
 from minitls.handshake.exchange12 import key_of, own_psk
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.handshake.raw_keys import types_processed
-from minitls.handshake.resume import Remembered, context_of, identity_of, is_bound_to, open_ticket, remembered, shared_key
+from minitls.handshake.resume import (
+    DIGEST,
+    Remembered,
+    context_of,
+    identity_of,
+    is_bound_to,
+    open_ticket,
+    remembered,
+    shared_key,
+)
 from minitls.handshake.tls12 import Hellos
 from minitls.sessions.session import FORMAT, Session
 from minitls.wire.hello import ClientHello
@@ -26,16 +35,19 @@ LIFETIME = 24 * 3600
 """Seconds for which a TLS 1.2 session may be resumed (RFC 5246 section F.1.4)."""
 
 
-def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float, *, context: bytes, identity: bytes) -> Session:
+def make_session(
+    hs: Handshake, config: ClientConfig | ServerConfig, hellos: Hellos, master: MasterSecret, *, context: bytes, identity: bytes
+) -> Session:
     """What to remember of this handshake."""
+    now = int(config.clock() * 1000)
     return Session(
         format=FORMAT,
         version=ProtocolVersion.TLSv1_2,
         cipher_suite=hellos.suite.code,
         secret=master.value,
         extended=hellos.extended,
-        authenticated=int(now * 1000),
-        created=int(now * 1000),
+        authenticated=now,
+        created=now,
         lifetime=LIFETIME,
         until=0,
         server_name=(hs.info.server_name or "").encode("ascii"),
@@ -46,6 +58,7 @@ def make_session(hs: Handshake, hellos: Hellos, master: MasterSecret, now: float
         public_key=hs.info.peer_public_key,
         certificate_type=hs.info.server_certificate_type,
         signature_scheme=hs.info.peer_signature_code,
+        scrutiny=config.scrutiny,
         ocsp_response=hs.info.ocsp_response,
         scts=hs.info.scts,
         session_id=b"",
@@ -61,7 +74,7 @@ def still_shared(config: ClientConfig | ServerConfig, session: Session) -> Flow[
         return True
     if config.psk is None or not session.identity:
         return False
-    identity = session.identity[32:]
+    identity = session.identity[DIGEST:]
     if isinstance(config, ServerConfig):
         key = key_of((yield from resolve(config.psk, identity)))
         return key is not None and shared_key(identity, key) == session.identity
@@ -71,7 +84,7 @@ def still_shared(config: ClientConfig | ServerConfig, session: Session) -> Flow[
 
 def recall_psk(hs: Handshake, session: Session) -> None:
     if session.cipher_suite in PSK_SUITES:
-        hs.info.psk_identity = session.identity[32:]
+        hs.info.psk_identity = session.identity[DIGEST:]
 
 
 def master_of(session: Session) -> MasterSecret:

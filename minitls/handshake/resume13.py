@@ -30,7 +30,9 @@ MAX_COUNT = 8
 """How many tickets a client may ask for at once (RFC 9149)."""
 
 
-def session_of(info: ConnectionInfo, psk: bytes, created: int, lifetime: int, **more: Any) -> Session:
+def session_of(
+    config: ClientConfig | ServerConfig, info: ConnectionInfo, psk: bytes, created: int, lifetime: int, **more: Any
+) -> Session:
     """A session of this connection, with the PSK of a ticket.  ``created``: in milliseconds.
 
     It ends with the peer's delegated credential, however often it is renewed: that is as good as validating that again.
@@ -54,6 +56,7 @@ def session_of(info: ConnectionInfo, psk: bytes, created: int, lifetime: int, **
         public_key=info.peer_public_key,
         certificate_type=info.server_certificate_type,
         signature_scheme=info.peer_signature_code,
+        scrutiny=config.scrutiny,
         ocsp_response=info.ocsp_response,
         scts=info.scts,
         session_id=b"",
@@ -82,6 +85,7 @@ def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSes
     if not lifetime or not (info.peer_chain or info.peer_public_key or info.shared_key) or len(ticket.ticket) > LONGEST_TICKET:
         return None
     return session_of(
+        config,
         info,
         info.resumption_secret().psk(ticket.ticket_nonce),
         math.ceil(config.clock() * 1000),  # up, for no server likes a ticket that is older to us than to itself
@@ -143,6 +147,7 @@ def make_tickets(config: ServerConfig, info: ConnectionInfo) -> Iterator[tuple[N
     """Messages but for their tickets, and the states to seal in those: the same session, with another PSK in each."""
     secret, early_data = info.resumption_secret(), config.early_data or 0
     session = session_of(
+        config,
         info,
         b"",
         int(config.clock() * 1000),

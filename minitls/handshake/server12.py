@@ -119,7 +119,7 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
     yield from keys.read(hs)
     hs.info.tls_unique = yield from receive_finished(hs, master)
     identity = shared_key(hs.info.psk_identity or b"", exchange.key) if isinstance(exchange, Psk) else b""
-    made = make_session(hs, hellos, master, config.clock(), context=context_of(config), identity=identity)
+    made = make_session(hs, config, hellos, master, context=context_of(config), identity=identity)
     if give_ticket:
         yield from send_ticket(hs, config, made)
     keys.write(hs)

@@ -87,7 +87,7 @@ def receive_certificate(hs: Handshake, config: ClientConfig | ServerConfig) -> F
     if not raw.chain:
         return None
     subject = yield from verify_key(hs, config, raw.chain[0])
-    return PeerKey(subject.key, subject.schemes, subject.is_rsa, may_encipher=True)
+    return PeerKey(subject.key, subject.schemes, subject.is_rsa, subject.may_encipher)
 
 
 class Keys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minitls.errors import DecodeError
 from minitls.wire.codec import Structure, opaque, parse, serialize, structure, uint8, uint16, uint32, uint64, vector, wire
 
-FORMAT = 7
+FORMAT = 8
 MAX_LIFETIME = 7 * 24 * 3600
 """Seconds that a session may be resumed for, however often it is renewed (RFC 8446 section 4.6.1)."""
 
@@ -20,9 +20,10 @@ class Session(Structure):
     likewise, 0 for none.  ``context``: a digest of what the server's configuration asks of clients.  ``identity``: a digest of the
     client's own certificate, or of a PSK suite's key, and behind it what that is called.  ``chain``: the peer's, DER, leaf first;
     ``public_key``: its raw one (RFC 7250), b"" without; ``certificate_type``: of what the server showed; ``ocsp_response``,
-    ``scts``: what it stapled to that; ``signature_scheme``: what the peer proved its key with, 0 if it did not.  ``session_id``
-    and ``ticket``: by which the client asks for it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT
-    data that the server takes, for ``alpn`` (both TLS 1.3's).
+    ``scts``: what it stapled to that; ``signature_scheme``: what the peer proved its key with, 0 if it did not; ``scrutiny``: how
+    closely its certificate was looked at (:class:`minitls.config.Scrutiny`).  ``session_id`` and ``ticket``: by which the client
+    asks for it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data that the server takes, for
+    ``alpn`` (both TLS 1.3's).
     """
 
     format: int = wire(uint8)
@@ -35,6 +36,7 @@ class Session(Structure):
     until: int = wire(uint64)
     certificate_type: int = wire(uint8)
     signature_scheme: int = wire(uint16)
+    scrutiny: int = wire(uint8)
     age_add: int = wire(uint32)
     max_early_data: int = wire(uint32)
     secret: bytes = wire(opaque(1, 2**8 - 1))
