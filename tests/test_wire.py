@@ -20,7 +20,16 @@ from minitls.wire import messages
 from minitls.wire.codec import Codec, Extensions, Structure, opaque, parse, serialize, structure, uint8, uint16, vector, wire
 from minitls.wire.extensions import EXTENSIONS
 from minitls.wire.hello import HELLO_RETRY_REQUEST_RANDOM, ClientHello, HelloRetryRequest, Message, ServerHello
-from minitls.wire.messages import MESSAGES, Certificate, Finished, KeyUpdate, message_type, read_message, write_message
+from minitls.wire.messages import (
+    MESSAGES,
+    Certificate,
+    Finished,
+    KeyUpdate,
+    NewSessionTicket,
+    message_type,
+    read_message,
+    write_message,
+)
 from minitls.wire.numbers import (
     CipherSuite,
     ContentType,
@@ -240,6 +249,9 @@ def test_errors_name_structure_field_and_offset(data: str, says: str) -> None:
         Sample(1, b"ab", (1,), (b"",)),
         Sample(1, b"ab", (1,), (b"abc", b"abc", b"abc")),
         ServerHello(0x0303, b"short", b"", 0x1301, 0, Extensions()),
+        ServerHello(0x0303, bytes(32), b"", 0x1301, 0, Extensions({0x1A1A: bytes(2**16)})),
+        NewSessionTicket(2**32, 0, b"", b"ticket", Extensions()),
+        NewSessionTicket(0, -1, b"", b"ticket", Extensions()),
     ],
 )
 def test_we_never_write_what_is_out_of_bounds(value: Structure) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import minitls.ssl
 from minitls import ClientConfig, ClientConnection, ServerConfig, ServerConnection
 from minitls.aio.transport import TLSTransport
 from minitls.certificates.authority import Authority
@@ -104,6 +105,23 @@ def test_a_new_ca_costs_one_signature_more(pki: Pki) -> None:
     assert [first[name] for name in WEBS_VERIFIER] == [0, 0]
     _, again = client_work(client_config, server_config)
     assert first[PYTHON] - again[PYTHON] <= 420
+
+
+def test_a_context_of_the_standard_library_is_made_of_what_others_were_made_of() -> None:
+    """A program may make one for each connection: neither certificates are read again, nor is a policy made or a store."""
+    roots, made = Authority.create("new to every cache").root_pem().decode("ascii"), list[Any]()
+
+    def make() -> None:
+        context = minitls.ssl.create_default_context(cadata=roots)
+        context.minimum_version = minitls.ssl.TLSVersion.TLSv1_3
+        made.append(context._config(False))
+
+    first, again = called(make), called(make)
+    assert (first["load_pem_x509_certificates"], again["load_pem_x509_certificates"]) == (1, 0)
+    one, another = made
+    assert one.policy is another.policy
+    assert one.trust is not another.trust  # each has verdicts of its own
+    assert one.trust.anchors.store is another.trust.anchors.store is not None
 
 
 RECORDS = 64

@@ -42,6 +42,8 @@ from minitls.errors import Alert
 MAX_DEPTH = 10
 MAX_SIGNATURES = 64
 CACHED_SIGNATURES = 64
+KEPT_STORES = 8
+"""Sets of trusted certificates that are kept for the next store of the same."""
 
 _KNOWN = frozenset(
     {
@@ -74,18 +76,23 @@ class Anchors:
 
     @classmethod
     def of(cls, certificates: tuple[x509.Certificate, ...]) -> Anchors:
-        by_subject: dict[bytes, list[Facts]] = {}
-        for each in map(facts_of, certificates):
-            by_subject.setdefault(each.subject, []).append(each)
-
         @lru_cache(CACHED_SIGNATURES)
         def check_ca(below: Facts, issuer: Facts) -> None:
             check_signed_by(below, issuer)
 
-        return cls(certificates, verification.Store(list(certificates)) if certificates else None, by_subject, check_ca)
+        return cls(certificates, *_found_by(certificates), check_ca)
 
     def __contains__(self, one: Facts) -> bool:
         return one.certificate in [each.certificate for each in self.by_subject.get(one.subject, ())]
+
+
+@lru_cache(KEPT_STORES)
+def _found_by(certificates: tuple[x509.Certificate, ...]) -> tuple[verification.Store | None, Mapping[bytes, Sequence[Facts]]]:
+    """The same for all stores of the same certificates, of which a program may make one for each connection."""
+    by_subject: dict[bytes, list[Facts]] = {}
+    for each in map(facts_of, certificates):
+        by_subject.setdefault(each.subject, []).append(each)
+    return verification.Store(list(certificates)) if certificates else None, by_subject
 
 
 class PathBuilder:

@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Self, TypeAlias
 
 from cryptography import x509
@@ -30,6 +30,8 @@ BUNDLES = (
     "/usr/local/etc/ssl/cert.pem",  # FreeBSD, Homebrew
 )
 CACHED_VERDICTS = 256
+KEPT_CERTIFICATES = 512
+"""Of bundles: two or three of them."""
 
 Verdict: TypeAlias = tuple[Sequence[Facts], datetime, datetime]
 """A path, and from when until when all of it is valid."""
@@ -174,6 +176,12 @@ def load_each(pem: bytes) -> Iterator[x509.Certificate]:
     end = b"-----END CERTIFICATE-----"
     for block in pem.split(end)[:-1]:
         with contextlib.suppress(*PARSE_ERRORS):
-            certificate = read_pem(block[block.rfind(b"-----BEGIN CERTIFICATE-----") :] + end)[0]
-            certificate.subject.public_bytes()  # by which it will be found
-            yield certificate
+            yield _read_block(block[block.rfind(b"-----BEGIN CERTIFICATE-----") :] + end)
+
+
+@lru_cache(KEPT_CERTIFICATES)
+def _read_block(pem: bytes) -> x509.Certificate:
+    """One of a bundle, which many contexts may load.  Raises PARSE_ERRORS."""
+    certificate = read_pem(pem)[0]
+    certificate.subject.public_bytes()  # by which it will be found
+    return certificate

@@ -21,6 +21,7 @@ from minitls.observe import ChainVerified, ChangeCipherSpecSeen, Chosen, DataSee
 from minitls.record.layer import RecordLayer
 from minitls.record.protection import Opening, Sealing
 from minitls.record.protection12 import Opening12, Sealing12
+from minitls.sessions.session import Session
 from minitls.wire.framing import Framing
 from minitls.wire.hello import ClientHello, HelloRetryRequest, Message
 from minitls.wire.messages import MESSAGES, message_type, read_message, write_message
@@ -35,7 +36,7 @@ ENDS_A_FLIGHT = (ClientHello, HelloRetryRequest, ServerHelloDone)
 keys for it.
 """
 
-_PLAIN = (type(None), bytes, list)
+_PLAIN = (type(None), bytes, list, Session)
 """Usual answers that nobody awaits, told apart without the slow question."""
 
 Offload: TypeAlias = Callable[..., Awaitable[Any]]

@@ -58,16 +58,16 @@ def remembered(config: ClientConfig | ServerConfig, session: Session, server_nam
 
 def recall(hs: Handshake, known: Remembered, how: str) -> None:
     """The peer is the one of the session.  ``how``: by what it was resumed, for who asks."""
-    session = known.session
-    hs.info.resumed = True
-    hs.info.resumption = how
-    hs.info.authenticated = session.authenticated / 1000
-    hs.info.delegated_until = session.until / 1000 or None
-    hs.info.server_certificate_type = CertificateType(session.certificate_type)
-    hs.info.peer_chain, hs.info.peer_public_key = session.chain, session.public_key
-    hs.info.peer_signature_code = session.signature_scheme
-    hs.info.verified_chain, hs.info.beside = known.path, known.beside
-    hs.info.ocsp_response, hs.info.scts = session.ocsp_response, session.scts
+    session, info = known.session, hs.info
+    info.resumed = True
+    info.resumption = how
+    info.authenticated = session.authenticated / 1000
+    info.delegated_until = session.until / 1000 or None
+    info.server_certificate_type = CertificateType(session.certificate_type)
+    info.peer_chain, info.peer_public_key = session.chain, session.public_key
+    info.peer_signature_code = session.signature_scheme
+    info.verified_chain, info.beside = known.path, known.beside
+    info.ocsp_response, info.scts = session.ocsp_response, session.scts
 
 
 def identity_of(credentials: Sequence[Credential]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from minitls.certificates.flagged import FlaggedTrust
@@ -81,14 +82,18 @@ def _policy(context: SSLContext, server_side: bool) -> dict[str, Any]:
     if not versions:
         raise errors.made("no_protocols_available")
     base = context._native.policy if context._native is not None else Policy.intermediate
-    return {
-        "policy": base.replace(
-            versions=tuple(versions),
-            cipher_suites=(*(code for code in base.cipher_suites if code in ciphers.DEFAULT_13), *context._suites),
-            groups=context._groups or base.groups,
-            secure_tls12=not options & LEGACY_SERVER_CONNECT,
-        )
-    }
+    return {"policy": _changed(base, tuple(versions), context._suites, context._groups, not options & LEGACY_SERVER_CONNECT)}
+
+
+@lru_cache(64)
+def _changed(base: Policy, versions: tuple[int, ...], suites: tuple[int, ...], groups: tuple[int, ...], secure: bool) -> Policy:
+    """A program makes many contexts and few kinds of them: those that say the same share a policy, and all it has worked out."""
+    return base.replace(
+        versions=versions,
+        cipher_suites=(*(code for code in base.cipher_suites if code in ciphers.DEFAULT_13), *suites),
+        groups=groups or base.groups,
+        secure_tls12=secure,
+    )
 
 
 def _trust(context: SSLContext, server_side: bool) -> dict[str, Any]:

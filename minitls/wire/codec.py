@@ -117,9 +117,10 @@ def opaque(floor: int, ceiling: int | None = None) -> Codec[bytes]:
         return buf[start:stop], stop
 
     def write(value: bytes, out: bytearray) -> None:
-        if not floor <= len(value) <= top:
-            raise ValueError(f"opaque<{floor}..{top}> cannot hold {len(value)} bytes")
-        out += len(value).to_bytes(size, "big")
+        length = len(value)
+        if not floor <= length <= top:
+            raise ValueError(f"opaque<{floor}..{top}> cannot hold {length} bytes")
+        out += length.to_bytes(size, "big")
         out += value
 
     return Codec(read, write, ("opaque", 0, size, None))
