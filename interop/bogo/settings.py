@@ -225,8 +225,6 @@ def limited(credential: Credential, settings: Settings) -> Credential:
 
 @cache
 def credentials_of(settings: Settings) -> tuple[Credential, ...]:
-    if any(each.kind == "delegated" for each in settings.credentials):
-        raise Unimplemented("credentials of this kind")
     credentials = filter(None, map(credential_of, [*settings.credentials, settings]))
     return tuple(map(unhurried_credential, credentials) if settings.async_ else credentials)
 

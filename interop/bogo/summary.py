@@ -91,13 +91,8 @@ def plain(counts: Mapping[str, Mapping[str, int]]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-OTHERS = (("Go's crypto/tls (1.27)", "1,386"), ("rustls, at most", "1,557"))
-"""What they pass of the same revision.  For rustls it is what its shim has flags for."""
-
-
 def markdown(counts: Mapping[str, Mapping[str, int]]) -> str:
     head, *rows = table(counts)
-    rows += [(who, passed, *[""] * (len(head) - 2)) for who, passed in OTHERS]
     lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

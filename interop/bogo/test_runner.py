@@ -66,6 +66,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"DisabledTests": {"*-DTLS": "out of scope: DTLS"}, "ErrorMap": {}}))
     monkeypatch.setattr(runner, "CONFIG", file)
+    monkeypatch.setattr(runner, "PASSES", 0)
     return file
 
 
@@ -99,6 +100,21 @@ def test_a_run_that_fails_says_why(tmp_path: Path, cache: Path, config: Path, ca
     assert "FAILED Bad-2\nunexpected success" in error
     assert "| all | 1 |  | 1 | 2 |" in out.splitlines()
     assert main(["--runner", str(program), "--cache", str(cache), "--test", "Good-*"]) == 0
+
+
+def test_a_run_in_which_fewer_pass_is_a_failure(
+    tmp_path: Path, cache: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = runner_of(tmp_path, "Good-1", "Unknown-1", "Alert-DTLS")
+    common = ["--runner", str(program), "--cache", str(cache)]
+    for floor, passes, how in ("PASSES", 1, []), ("ASYNCIO_PASSES", 1, ["--asyncio"]):
+        monkeypatch.setattr(runner, floor, passes)
+        assert main([*common, *how]) == 0
+        monkeypatch.setattr(runner, floor, passes + 1)
+        assert main([*common, *how, "--test", "Good-*"]) == 0, "some cases are none of its business"
+        assert "fewer" not in capfd.readouterr().err
+        assert main([*common, *how]) == 1
+        assert "1 cases passed, which are fewer than the 2 of runner.py: " in capfd.readouterr().err
 
 
 def test_disabled_cases_run_when_asked_for(tmp_path: Path, cache: Path, config: Path, capfd: pytest.CaptureFixture[str]) -> None:

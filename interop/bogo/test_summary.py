@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-from interop.bogo import runner, summary
+import interop.bogo
+from interop.bogo import flags, runner, summary
 from interop.bogo.families import FAMILIES
 
 CONFIG = json.loads(runner.CONFIG.read_text())
 OUR_CHOICES = 60
 """Cases of TLS 1.2 and 1.3 that we decide otherwise: fewer patterns than this."""
+
+
+def test_the_readmes_table_is_of_the_run_that_the_next_one_is_held_against() -> None:
+    section = (
+        (runner.TREE / "README.md").read_text("utf-8").partition("\n## BoringSSL's conformance suite\n")[2].partition("\n## ")[0]
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")]
+    counts = {
+        title: dict(zip(summary.VERDICTS, (int(cell.replace(",", "") or 0) for cell in cells), strict=True))
+        for title, *cells in rows[2:-1]
+    }
+    assert "".join(f"{line}\n" for line in section.splitlines() if line.startswith("|")) == summary.markdown(counts)
+    total = summary.total(counts)
+    assert (total[summary.PASSED], total[summary.FAILED]) == (runner.PASSES, 0)
+    assert section.count(f"{sum(total.values()):,} cases") == 2
+
+
+def test_the_map_has_every_module() -> None:
+    told = set(re.findall(r"^    (\w+)  ", interop.bogo.__doc__ or "", re.MULTILINE))
+    assert told == {file.stem for file in runner.HERE.glob("*.py") if not file.name.startswith("test_")} - {"__init__"}
+
+
+def test_every_flag_is_of_use_or_said_to_be_of_none() -> None:
+    files = (file for file in runner.HERE.glob("*.py") if file.stem != "flags" and not file.stem.startswith("test_"))
+    modules = "".join(file.read_text("utf-8") for file in files)
+    names = {flag.replace("-", "_") for flag in (*flags.SWITCHES, *flags.VALUES, *flags.LISTS) if flag not in flags.IGNORED}
+    assert {name for name in names if not re.search(rf'\.{name}_?\b|"{name}"', modules)} == set()
 
 
 @pytest.mark.parametrize(
