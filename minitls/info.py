@@ -68,6 +68,8 @@ class ConnectionInfo:
     ``server_name_used``: whether the server says that it chose its certificate by that name (RFC 6066 section 3); it need not.
     ``signature_scheme``: what the server proved its key with; ``client_signature_scheme``: the client, if it was asked.
     On a resumed connection the peer's is the one by which it did so when the session began.
+    ``group``: of the key exchange that the connection's secrets come from; where TLS 1.2 resumes there is no new one, and it is the
+    session's.
     ``peer_chain``: what the peer sent, ``verified_chain``: the path that was found good, up to the root; DER, leaf first.
     ``ocsp_response``, ``scts``: what the server stapled to its certificate, where we asked, as it came, be it when a session began
     that is resumed; ``beside``: what it says, and what SCTs in the certificate itself say.

@@ -156,6 +156,7 @@ def a_session(**changes: Any) -> Session:
         "certificate_type": 0,
         "signature_scheme": 0,
         "scrutiny": 0,
+        "group": b"",
         "ocsp_response": b"",
         "scts": (),
         "session_id": b"\x01" * 32,

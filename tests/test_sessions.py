@@ -65,6 +65,7 @@ sessions = st.builds(
     certificate_type=st.integers(0, 255),
     signature_scheme=st.integers(0, 2**16 - 1),
     scrutiny=st.integers(0, 255),
+    group=bounded(0, 255),
     ocsp_response=bounded(0, 300),
     scts=st.lists(bounded(1, 300), max_size=3).map(tuple),
     session_id=bounded(0, 32),
@@ -94,6 +95,7 @@ def a_session(name: str = "localhost", **changes: Any) -> Session:
         "certificate_type": 0,
         "signature_scheme": 0,
         "scrutiny": 0,
+        "group": b"",
         "ocsp_response": b"",
         "scts": (),
         "session_id": b"",
@@ -327,11 +329,13 @@ def test_resumption(pki: Pki, by: str, suite: str) -> None:
     policy = LEGACY.replace(cipher_suites=(suite,))
     pair = Pair(pki, by, {"policy": policy}, {"policy": policy})
     assert [pair.resumed() for _ in range(4)] == [False, True, True, True]
+    pair.change(client={"policy": policy.replace(groups=("secp256r1",))})
     client, server = ClientConnection(pair.ours, server_hostname="localhost"), ServerConnection(pair.theirs)
     meet(client, server, chop=lambda data: [data[at : at + 1] for at in range(len(data))])
     assert client.info.resumed
     assert server.info.resumed
     assert client.info.cipher_suite == server.info.cipher_suite == suite
+    assert client.info.group == server.info.group == "x25519", "that of the session's secret"
     assert client.info.peer_chain == pair.theirs.credentials[0].chain
 
 

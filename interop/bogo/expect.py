@@ -108,7 +108,9 @@ def told(one: Observation) -> str:
 
 
 def check_seen(settings: Settings, seen: Sequence[Observation]) -> None:
-    """What was said, and what of it nobody else tells."""
+    """What was said, and what of it nobody else tells; at the end."""
+    if settings.expect_total_renegotiations is not None:
+        same("number of renegotiations", 0, settings.expect_total_renegotiations)
     if settings.expect_msg_callback is not None:
         same("all that was said", "".join(map(told, seen)), settings.expect_msg_callback)
     if settings.expect_certificate_types is not None:

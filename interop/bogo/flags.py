@@ -142,6 +142,7 @@ VALUES: dict[str, Callable[[str], Any]] = {
             "expect-selected-credential",
             "expect-ticket-age-skew",
             "early-write-after-message",
+            "expect-total-renegotiations",
             "expect-peer-certificate-type",
             "install-one-cert-compression-alg",
         ],

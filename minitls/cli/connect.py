@@ -259,11 +259,12 @@ def agreed(info: ConnectionInfo, config: ClientConfig) -> list[Fact]:
 
     quantum = "post-quantum" if is_post_quantum(info) else "not post-quantum"
     retry = ", after a HelloRetryRequest" if info.hello_retry else ""
+    since = ", when the session began" if info.resumed else ""
     facts = [
         ("version", info.version or ""),
         ("cipher suite", info.cipher_suite or ""),
-        ("key exchange", f"{info.group or 'none of its own'} ({quantum}{retry})"),
-        ("signature", (info.signature_scheme or "none") + (", when the session began" if info.resumed else "")),
+        ("key exchange", f"{info.group or 'none of its own'} ({quantum}{retry})" + (since if info.version == "TLSv1.2" else "")),
+        ("signature", (info.signature_scheme or "none") + since),
     ]
     if config.alpn:
         facts.append(("ALPN", safe(info.alpn_protocol) if info.alpn_protocol else f"none of {', '.join(map(safe, config.alpn))}"))

@@ -66,6 +66,8 @@ def recall(hs: Handshake, known: Remembered, how: str) -> None:
     info.server_certificate_type = CertificateType(session.certificate_type)
     info.peer_chain, info.peer_public_key = session.chain, session.public_key
     info.peer_signature_code = session.signature_scheme
+    if session.group:
+        info.group = session.group.decode("ascii", "replace")
     info.verified_chain, info.beside = known.path, known.beside
     info.ocsp_response, info.scts = session.ocsp_response, session.scts
 

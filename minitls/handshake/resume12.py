@@ -59,6 +59,7 @@ def make_session(
         certificate_type=hs.info.server_certificate_type,
         signature_scheme=hs.info.peer_signature_code,
         scrutiny=config.scrutiny,
+        group=(hs.info.group or "").encode("ascii"),
         ocsp_response=hs.info.ocsp_response,
         scts=hs.info.scts,
         session_id=b"",

@@ -57,6 +57,7 @@ def session_of(
         certificate_type=info.server_certificate_type,
         signature_scheme=info.peer_signature_code,
         scrutiny=config.scrutiny,
+        group=b"",
         ocsp_response=info.ocsp_response,
         scts=info.scts,
         session_id=b"",

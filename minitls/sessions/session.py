@@ -5,7 +5,7 @@ from __future__ import annotations
 from minitls.errors import DecodeError
 from minitls.wire.codec import Structure, opaque, parse, serialize, structure, uint8, uint16, uint32, uint64, vector, wire
 
-FORMAT = 8
+FORMAT = 9
 MAX_LIFETIME = 7 * 24 * 3600
 """Seconds that a session may be resumed for, however often it is renewed (RFC 8446 section 4.6.1)."""
 
@@ -21,9 +21,10 @@ class Session(Structure):
     client's own certificate, or of a PSK suite's key, and behind it what that is called.  ``chain``: the peer's, DER, leaf first;
     ``public_key``: its raw one (RFC 7250), b"" without; ``certificate_type``: of what the server showed; ``ocsp_response``,
     ``scts``: what it stapled to that; ``signature_scheme``: what the peer proved its key with, 0 if it did not; ``scrutiny``: how
-    closely its certificate was looked at (:class:`minitls.config.Scrutiny`).  ``session_id`` and ``ticket``: by which the client
-    asks for it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data that the server takes, for
-    ``alpn`` (both TLS 1.3's).
+    closely its certificate was looked at (:class:`minitls.config.Scrutiny`).  ``group``: the name of the one that TLS 1.2's secret
+    was agreed in, b"" for none (each handshake of TLS 1.3 has its own).  ``session_id`` and ``ticket``: by which the client asks
+    for it.  ``age_add``: what hides the ticket's age; ``max_early_data``: bytes of 0-RTT data that the server takes, for ``alpn``
+    (both TLS 1.3's).
     """
 
     format: int = wire(uint8)
@@ -46,6 +47,7 @@ class Session(Structure):
     identity: bytes = wire(opaque(0, 2**8 - 1))
     chain: tuple[bytes, ...] = wire(vector(opaque(1, 2**24 - 1), 0, 2**24 - 1))
     public_key: bytes = wire(opaque(0, 2**16 - 1))
+    group: bytes = wire(opaque(0, 2**8 - 1))
     ocsp_response: bytes = wire(opaque(0, 2**24 - 1))
     scts: tuple[bytes, ...] = wire(vector(opaque(1, 2**16 - 1), 0, 2**16 - 1))
     session_id: bytes = wire(opaque(0, 32))
