@@ -347,7 +347,7 @@ async def test_how_long_a_session_is_kept(server: Server, age: float, authentica
 
 
 @needs_redis
-@pytest.mark.parametrize("value", [b"", b"damaged", a_session().to_bytes()[:-1], a_session(format=9).to_bytes()])
+@pytest.mark.parametrize("value", [b"", b"damaged", a_session().to_bytes()[:-1], a_session(format=FORMAT + 1).to_bytes()])
 async def test_a_damaged_session_is_none(server: Server, value: bytes, caplog: pytest.LogCaptureFixture) -> None:
     server.do("SET", "minitls:session:id", value)
     assert await told(shared(server, Clock()).cache.get("id")) is None
