@@ -335,6 +335,14 @@ def test_a_session_of_a_certificate_is_not_the_key(pki: Pki) -> None:
     assert identities(pair.connections()[0]) == [IDENTITY]
 
 
+def test_a_session_of_a_certificate_is_not_the_key_in_tls12(pki: Pki) -> None:
+    pair = Pair(pki, {"policy": Policy.intermediate.replace(versions=("1.2",))}, {"policy": Policy.intermediate})
+    assert not pair.resumed()
+    assert pair.connections()[0].info.client_hello.extensions[X.session_ticket] == pair.session().ticket
+    pair.change({"psk": lambda _: (IDENTITY, KEY), "psk_required": True})
+    assert pair.connections()[0].info.client_hello.extensions[X.session_ticket] == b""
+
+
 def test_no_key_where_one_is_required(pki: Pki) -> None:
     with pytest.raises(Misuse, match="which key"):
         pki.client_config(psk_required=True)

@@ -566,6 +566,16 @@ def test_tls12_one_of_each(pki: Pki) -> None:
     assert (client.info.peer_chain, server.info.peer_public_key) == (pki.server().chain, CLIENT.chain[0])
 
 
+def test_tls12_is_not_asked_later(pki: Pki) -> None:
+    """RFC 7250 section 4.2: no word about a client's type where it is not asked; TLS 1.2 cannot ask after the handshake."""
+    recording = Recording("client")
+    config = pki.client_config(credential=CLIENT, post_handshake_auth=True, observer=recording)
+    later = {**TRUST_CLIENT, "client_auth": ClientAuth.none, "post_handshake_auth": True}
+    memory_pair(config, pki.server_config(**later, policy=TLS12))
+    ((_, hello),) = recording.messages(ServerHello)
+    assert X.client_certificate_type not in hello.extensions
+
+
 def test_tls12_declines(pki: Pki) -> None:
     """A client that has no key any more says so by an empty one; a server that wants one says that it is required."""
     client = pki.client_config(offered_certificate_types=("RawPublicKey",), policy=TLS12)

@@ -100,7 +100,7 @@ def offerable(config: ClientConfig, session: Session) -> Flow[bool]:
         return False
     if session.cipher_suite in PSK_SUITES:
         return (yield from still_shared(config, session))
-    return session.identity == identity_of(config.own_credentials)
+    return not config.psk_required and session.identity == identity_of(config.own_credentials)
 
 
 def check_resumed(hellos: Hellos, session: Session) -> None:

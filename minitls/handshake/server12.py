@@ -88,7 +88,7 @@ def handshake(hs: Handshake, config: ServerConfig, hello: ClientHello) -> Flow[N
         hs.info.server_certificate_type = choice.credential.certificate_type
         client_type = choose_client_type(hs, config, hello)
     asked = client_type is not None and config.client_auth is not ClientAuth.none
-    hellos = send_hello(hs, config, hello, suite, choice.credential, session_id, client_type, ticket=give_ticket)
+    hellos = send_hello(hs, config, hello, suite, choice.credential, session_id, client_type if asked else None, ticket=give_ticket)
 
     if choice.credential is not None:
         show(hs, choice.credential)
