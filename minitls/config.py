@@ -245,6 +245,7 @@ class ClientConfig(_Config):
     these one by an authority that it names, if there is one (RFC 8446 sections 4.2.4 and 4.4.2.2).
     ``select_credential``: asked when a server asks for a certificate, with a :class:`CertificateRequested`; None as an answer
     means: choose among ``credentials``.  Who may answer with a raw public key says so in ``offered_certificate_types``.
+    Sessions in which a certificate was shown are not resumed then: the next answer may be another.  Those without one are, unasked.
     ``may_decline``: where it can verify none of ours, go on without; False: fail, and say why.
     ``offered_certificate_types``: what we tell servers that we can show (RFC 7250), best first: "RawPublicKey", "X509".  None: what
     ``credentials`` are.

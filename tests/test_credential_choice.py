@@ -385,6 +385,21 @@ def test_a_client_is_asked(pki: Pki, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["TLSv1.3", "TLSv1.2"])
+def test_nobody_returns_as_who_was_chosen_before(pki: Pki, version: str) -> None:
+    """A session is its owner's: who may be somebody else by now makes a full handshake, and who showed nothing may come back."""
+    people = [pki.client("p384"), pki.client(), None, None]
+    answers = iter(people)
+    config = pki.client_config(
+        select_credential=lambda request: next(answers), policy=speaking(version), session_store=MemoryStore()
+    )
+    server = pki.server_config(client_auth=ClientAuth.request, trust=pki.trust)
+    for person, resumed in zip(people, (False, False, False, True), strict=True):
+        info = memory_pair(config, server)[1].info
+        assert (info.resumed, info.peer_chain) == (resumed, () if person is None else person.chain)
+    assert next(answers) is None  # was not asked the last time
+
+
+@pytest.mark.parametrize("version", ["TLSv1.3", "TLSv1.2"])
 def test_a_client_that_is_asked_refuses(pki: Pki, version: str) -> None:
     """By an error of its own, which is told as internal_error; or it answers None, and has none: that declines."""
 
@@ -419,3 +434,7 @@ def test_a_client_that_takes_its_time(pki: Pki) -> None:
         client.answer(question, pki.client())
         meet(client, server)
         assert server.info.peer_chain == pki.client().chain
+        assert client.info.credential is not None
+        assert client.info.credential.chain == pki.client().chain
+        assert client.info.certificate_authorities == pki.trust.subjects
+        assert client.info.peer_signature_schemes == Policy.intermediate.all_schemes

@@ -40,4 +40,6 @@ def settle(info: ConnectionInfo, learned: ConnectionInfo) -> None:
     info.peer_chain, info.verified_chain = learned.peer_chain, learned.verified_chain
     info.peer_public_key, info.client_delegated = learned.peer_public_key, learned.client_delegated
     info.delegated_until = learned.delegated_until
-    info.local_chain = learned.local_chain
+    info.local_chain, info.credential = learned.local_chain, learned.credential
+    if info.role == "client":
+        info.keep_request(learned.peer_signature_schemes, learned.certificate_authorities)

@@ -18,6 +18,7 @@ from minitls.errors import CertificateError, DecodeError
 from minitls.handshake.authenticate import ask_application, judged, verified_path
 from minitls.handshake.flow import Flow, Handshake, resolve
 from minitls.handshake.raw_keys import RAW, X509, accepted_types, believe
+from minitls.info import ConnectionInfo
 from minitls.sessions.session import Session
 from minitls.wire.numbers import CertificateType
 
@@ -75,6 +76,11 @@ def recall(hs: Handshake, known: Remembered, how: str) -> None:
 def identity_of(credentials: Sequence[Credential]) -> bytes:
     """A client's certificates, as a session remembers them."""
     return b"" if not credentials else hashlib.sha256(b"".join(der for each in credentials for der in each.chain)).digest()
+
+
+def may_return(config: ClientConfig, info: ConnectionInfo) -> bool:
+    """Whether a client may come back as who it is now: not where the application is asked, which may say another the next time."""
+    return config.select_credential is None or info.credential is None
 
 
 DIGEST = 32

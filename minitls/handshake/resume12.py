@@ -21,6 +21,7 @@ from minitls.handshake.resume import (
     context_of,
     identity_of,
     is_bound_to,
+    may_return,
     open_ticket,
     remembered,
     shared_key,
@@ -123,7 +124,7 @@ def check_resumed(hellos: Hellos, session: Session) -> None:
 
 def remember(hs: Handshake, config: ClientConfig, session: Session, ticket: bytes, session_id: bytes) -> Flow[None]:
     """Client: keep the session under what the server calls it; without a name of any kind it cannot be asked for."""
-    if config.session_store is None or not (ticket or session_id):
+    if config.session_store is None or not (ticket or session_id) or not may_return(config, hs.info):
         return
     kept = replace(session, ticket=ticket, session_id=b"" if ticket else session_id)
     yield from resolve(config.session_store.put, hs.info.session_key, kept)

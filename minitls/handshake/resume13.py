@@ -11,7 +11,7 @@ from minitls.config import ClientConfig, ServerConfig
 from minitls.crypto.psk import ExternalPsk
 from minitls.crypto.suites import SUITES
 from minitls.handshake.flow import Flow, Handshake, resolve
-from minitls.handshake.resume import DIGEST, context_of, identity_of, shared_key
+from minitls.handshake.resume import DIGEST, context_of, identity_of, may_return, shared_key
 from minitls.info import ConnectionInfo
 from minitls.sessions.session import FORMAT, MAX_LIFETIME, Session
 from minitls.wire.codec import Extensions
@@ -79,11 +79,13 @@ def remembered_key(psk: ExternalPsk) -> bytes:
 
 
 def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSessionTicket) -> Session | None:
-    """What to keep of a ticket; None where it is for nothing: it has no lifetime, no hello has room for it, or nobody proved who
-    they are.
+    """What to keep of a ticket; None where it is for nothing: it has no lifetime, no hello has room for it, nobody proved who they
+    are, or we may be somebody else the next time.
     """
     lifetime = min(ticket.ticket_lifetime, MAX_LIFETIME)
     if not lifetime or not (info.peer_chain or info.peer_public_key or info.shared_key) or len(ticket.ticket) > LONGEST_TICKET:
+        return None
+    if not may_return(config, info):
         return None
     return session_of(
         config,
