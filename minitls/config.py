@@ -215,14 +215,14 @@ class _Config:
             found[each.code] = each
         object.__setattr__(self, "certificate_compression", tuple(found.values()))
 
-    @property
+    @cached_property
     def scrutiny(self) -> Scrutiny:
         """What ``verify`` leaves of the verification of certificates."""
         if self.verify is Danger.accept_any_certificate:
             return Scrutiny.none
         return Scrutiny.path if self.verify is Danger.accept_any_name else Scrutiny.path_and_name
 
-    @property
+    @cached_property
     def compressions(self) -> tuple[Compression, ...]:
         """``certificate_compression`` as what does it."""
         return cast("tuple[Compression, ...]", self.certificate_compression or ())
@@ -296,7 +296,7 @@ class ClientConfig(_Config):
         if (wanted := self.tickets_wanted) is not None and (len(wanted) != 2 or not all(0 <= count <= 255 for count in wanted)):
             raise Misuse(f"tickets_wanted is two numbers from 0 to 255, not {wanted!r}", rule="RFC 9149 3")
 
-    @property
+    @cached_property
     def own_credentials(self) -> tuple[Credential, ...]:
         """``credential`` or ``credentials``."""
         return self.credentials if self.credential is None else (self.credential,)

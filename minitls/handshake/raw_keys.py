@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minitls.certificates.spki import SubjectKey
 
 X509, RAW = CertificateType.X509, CertificateType.RawPublicKey
-X509_ALONE: tuple[int, ...] = (X509,)
+X509_ALONE: tuple[CertificateType, ...] = (X509,)
 """What it means that an extension is not there (RFC 7250 section 4.1)."""
 
 
@@ -31,7 +31,7 @@ def accepted_types(config: ClientConfig | ServerConfig) -> tuple[CertificateType
     if config.accepted_certificate_types is not None:
         return cast("tuple[CertificateType, ...]", config.accepted_certificate_types)
     if not config.trusted_keys:
-        return (X509,)
+        return X509_ALONE
     return (RAW,) if config.trust is None and config.verify is not Danger.accept_any_certificate else (RAW, X509)
 
 
@@ -61,12 +61,13 @@ def shown_types(config: ClientConfig) -> tuple[CertificateType, ...]:
     """What we can show, best first."""
     if config.offered_certificate_types is not None:
         return cast("tuple[CertificateType, ...]", config.offered_certificate_types)
-    return tuple(dict.fromkeys(each.certificate_type for each in config.own_credentials))
+    ours = config.own_credentials
+    return tuple(dict.fromkeys(each.certificate_type for each in ours)) if ours else ()
 
 
 def offer_types(config: ClientConfig, extensions: Extensions) -> None:
     """Section 4.1: what we can process and what we can show; X.509 alone is not worth a word."""
-    if (theirs := accepted_types(config)) != (X509,):
+    if (theirs := accepted_types(config)) != X509_ALONE:
         extensions[X.server_certificate_type] = tuple(map(int, theirs))
     if (ours := shown_types(config)) not in ((), (X509,)):
         extensions[X.client_certificate_type] = tuple(map(int, ours))
