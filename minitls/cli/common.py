@@ -180,7 +180,8 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         type=requirements,
         default=(),
-        help="exit with 1 unless: pq (post-quantum key exchange), alpn (a protocol was agreed), verified, resumed, early-data",
+        help="exit with 1 unless: pq (post-quantum key exchange), alpn (a protocol was agreed), "
+        "ech (nobody on the way could read the name), verified, resumed, early-data",
     )
     add_proxy_option(group)
     group.add_argument("--psk", metavar="IDENTITY:HEX", type=shared_key, help="a key that the server has, too; of SHA-256")
