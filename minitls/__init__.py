@@ -13,7 +13,7 @@ The map of the house; a module imports only from the lines above its own::
     config, info    what a side brings; what a connection came to
     record          sealing and opening records
     handshake       the flows: client and server, as pages of the RFC
-    events, straight, connection, endpoints   the engine: bytes in, events and bytes out
+    events, straight, sending, connection, endpoints   the engine: bytes in, events and bytes out
     standard        what a connection came to, in the standard library's words
     aio             asyncio: transports, streams, servers
     ssl             the drop-in: an ssl.SSLContext that libraries take for the standard one

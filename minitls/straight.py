@@ -23,7 +23,7 @@ SHORT = 2048
 
 
 class Straight:
-    """What :class:`~minitls.Connection` is made on.
+    """What :class:`~minitls.sending.Sending`, and so :class:`~minitls.Connection`, is made on.
 
     ``partial``: bytes received that are no whole record yet, or wait for an answer; see :meth:`receive_view`.
     ``_reads``, ``_writes``: what opens and seals on the straight way; None where the long one must be taken.

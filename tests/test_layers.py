@@ -26,6 +26,7 @@ LAYERS = (
     ("handshake",),
     ("events", "standard"),
     ("straight",),
+    ("sending",),
     ("connection",),
     ("endpoints",),
     ("aio", "blocking"),

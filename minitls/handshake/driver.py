@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from minitls.config import ClientConfig, ServerConfig
 from minitls.crypto.schedule import TrafficSecret
@@ -20,13 +20,15 @@ from minitls.info import ConnectionInfo
 from minitls.observe import ChainVerified, ChangeCipherSpecSeen, Chosen, DataSeen, KeyInstalled, MessageSeen
 from minitls.record.layer import RecordLayer
 from minitls.record.protection import Opening, Sealing
-from minitls.record.protection12 import Opening12, Sealing12
 from minitls.sessions.session import Session
 from minitls.wire.framing import Framing
 from minitls.wire.hello import ClientHello, HelloRetryRequest, Message
 from minitls.wire.messages import MESSAGES, message_type, read_message, write_message
 from minitls.wire.messages12 import MESSAGES_12, MESSAGES_12_RAW, ChangeCipherSpec, HelloRequest, ServerHelloDone
 from minitls.wire.numbers import ContentType
+
+if TYPE_CHECKING:
+    from minitls.record.protection12 import Opening12, Sealing12
 
 EARLY_DATA_TO_SKIP = 64 * 1024
 """Bytes of records dropped when a client sends 0-RTT data that we did not agree to, or twice what a ticket of ours allows."""

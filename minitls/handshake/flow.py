@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from minitls.config import ServerConfig
 from minitls.crypto.schedule import TrafficSecret
@@ -11,8 +11,10 @@ from minitls.crypto.suites import Suite
 from minitls.data import dataclass, field
 from minitls.handshake.transcript import Transcript
 from minitls.info import ConnectionInfo
-from minitls.record.protection12 import Opening12, Sealing12
 from minitls.wire.hello import Message
+
+if TYPE_CHECKING:
+    from minitls.record.protection12 import Opening12, Sealing12
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)

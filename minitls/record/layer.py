@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minitls.errors import Alert, PeerIncompatible, PeerMisbehaved
-from minitls.record.protection import HEADER, MAX_CIPHERTEXT, MAX_PLAINTEXT, Opening, Sealing
-from minitls.record.protection12 import MAX_CIPHERTEXT as MAX_CIPHERTEXT_12
-from minitls.record.protection12 import Opening12, Sealing12
+from minitls.record.protection import HEADER, MAX_CIPHERTEXT, MAX_CIPHERTEXT_12, MAX_PLAINTEXT, Opening, Sealing
 from minitls.wire.numbers import ContentType, name_of
+
+if TYPE_CHECKING:
+    from minitls.record.protection12 import Opening12, Sealing12
 
 MAX_EMPTY_RECORDS = 32
 MAX_CHANGE_CIPHER_SPECS = 2

@@ -21,6 +21,7 @@ from minitls.wire.numbers import ContentType
 
 MAX_PLAINTEXT = 2**14
 MAX_CIPHERTEXT = MAX_PLAINTEXT + 256
+MAX_CIPHERTEXT_12 = MAX_PLAINTEXT + 2048
 HEADER = 5
 
 APPLICATION_DATA = int(ContentType.application_data)

@@ -24,11 +24,10 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC as CBCMode
 from minitls.crypto.aead import AEAD
 from minitls.crypto.suites12 import CBC, Suite12
 from minitls.errors import Alert, PeerMisbehaved
-from minitls.record.protection import APPLICATION_DATA, BATCH, HEADER, MAX_PLAINTEXT, OPENED_AT_ONCE
+from minitls.record.protection import APPLICATION_DATA, BATCH, HEADER, MAX_CIPHERTEXT_12, MAX_PLAINTEXT, OPENED_AT_ONCE
 
 BLOCK = 16
 EXPLICIT_NONCE = 8
-MAX_CIPHERTEXT = MAX_PLAINTEXT + 2048
 CBC_LIMIT = 2**32
 """Records under one CBC key: far from the 2^64 blocks among which two are likely to be equal."""
 
@@ -107,7 +106,7 @@ class Opening12(_Direction):
         while not (waits := end - start < HEADER) and view[start] == APPLICATION_DATA:
             length = (view[start + 3] << 8) | view[start + 4]
             after = start + HEADER + length
-            if length > MAX_CIPHERTEXT or (waits := after > end) or size >= OPENED_AT_ONCE:
+            if length > MAX_CIPHERTEXT_12 or (waits := after > end) or size >= OPENED_AT_ONCE:
                 break
             try:
                 _, content = self.open(bytes(view[start : start + HEADER]), view[start + HEADER : after])
