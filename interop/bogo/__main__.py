@@ -10,7 +10,7 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -113,24 +113,26 @@ def whole(chosen: argparse.Namespace) -> int:
     print(summary.markdown(counts) if chosen.markdown else summary.plain(counts), end="")
     tell(f"{len(results):,} cases in {seconds:.0f} s")
     total = summary.total(counts)
-    complaints = [
-        f"config.json disables {pattern!r}, which no case matches"
-        for pattern in disabled
-        if not any(summary.matches(pattern, name) for name in names)
-    ]
-    if not chosen.test and (passed := total[summary.PASSED]) < (floor := least(chosen)):
-        complaints.append(
-            f"{passed:,} cases passed, which are fewer than the {floor:,} of runner.py: --json tells what became of the others; "
-            "mend what slid into another column, or write there why it should, and the new number in runner.py and README.md"
-        )
+    complaints = [*stale(names, disabled), *([] if chosen.test else too_few(total[summary.PASSED], by_asyncio=chosen.asyncio))]
     for complaint in complaints:
         tell(complaint)
     return 1 if complaints or total[summary.FAILED] else 0
 
 
-def least(chosen: argparse.Namespace) -> int:
-    """How many cases of a whole run have to pass."""
-    return runner.ASYNCIO_PASSES if chosen.asyncio else runner.PASSES
+def stale(names: Sequence[str], disabled: Iterable[str]) -> Iterator[str]:
+    for pattern in disabled:
+        if not any(summary.matches(pattern, name) for name in names):
+            yield f"config.json disables {pattern!r}, which no case matches"
+
+
+def too_few(passed: int, *, by_asyncio: bool) -> Iterator[str]:
+    """Of a run of everything."""
+    least = runner.ASYNCIO_PASSES if by_asyncio else runner.PASSES
+    if passed < least:
+        yield (
+            f"{passed:,} cases passed, which are fewer than the {least:,} of runner.py: --json tells what became of the others; "
+            "mend what slid into another column, or write there why it should, and the new number in runner.py and README.md"
+        )
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from interop.bogo.answers import der_names
 from interop.bogo.flags import Settings
 from interop.bogo.settings import RAW, credentials_of, scts_of
@@ -90,7 +92,7 @@ def check(settings: Settings, info: ConnectionInfo, *, resumed: bool) -> None:
         same("CAs that the peer names", info.certificate_authorities, der_names(settings.expect_client_ca_list))
     if settings.expect_peer_cert_file is not None:
         with open(settings.expect_peer_cert_file, "rb") as file:
-            same("peer's chain", info.peer_chain, tuple(der(each) for each in load_chain(file.read())))
+            same("peer's chain", info.peer_chain, tuple(each.public_bytes(Encoding.DER) for each in load_chain(file.read())))
 
 
 HARMLESS = (Alert.close_notify, Alert.user_canceled, Alert.no_renegotiation)
@@ -116,10 +118,3 @@ def check_seen(settings: Settings, seen: Sequence[Observation]) -> None:
     if settings.expect_certificate_types is not None:
         requests = [one.message for one in seen if isinstance(one, MessageSeen) and isinstance(one.message, CertificateRequest12)]
         same("certificate types", bytes(requests[0].certificate_types), settings.expect_certificate_types)
-
-
-def der(certificate: Any) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    encoded: bytes = certificate.public_bytes(Encoding.DER)
-    return encoded

@@ -12,7 +12,7 @@ from interop.bogo import flags, runner, summary
 from interop.bogo.families import FAMILIES
 
 CONFIG = json.loads(runner.CONFIG.read_text())
-OUR_CHOICES = 60
+OUR_CHOICES = 40
 """Cases of TLS 1.2 and 1.3 that we decide otherwise: fewer patterns than this."""
 
 
