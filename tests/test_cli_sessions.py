@@ -128,6 +128,7 @@ def test_resume(options: tuple[str, ...], how: str, server: Server, connect: Con
     assert status == 0
     assert f"verified: this is localhost, vouched for by minitls development CA; resumed ({how}), authenticated just now" in shown
     assert re.search(r"signature \w+, when the session began", shown)
+    assert bool(re.search(r"key exchange +\w+ \([\w -]+\), when the session began", shown)) == (how == "ticket")
     first, second = received(shown)
     assert second < first
     assert len(server.heard) == 2
