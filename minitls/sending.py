@@ -20,10 +20,8 @@ from minitls.wire.numbers import ContentType, KeyUpdateRequest
 
 
 class Sending(Straight):
-    """What :class:`~minitls.Connection` sends.
+    """What :class:`~minitls.Connection` is made on, and what its ``info`` and ``write_closed`` belong to.
 
-    ``info``: what was agreed (:class:`~minitls.info.ConnectionInfo`), growing during the handshake.
-    ``write_closed``: nothing more can be sent: closed by us, or failed.
     ``_handshake``: until it is complete; ``_update_asked``: the peer was asked to update its key, and has not yet.
     """
 
@@ -115,7 +113,7 @@ class Sending(Straight):
         return record
 
     def close(self) -> None:
-        """Send no more."""
+        """Send no more, and say so."""
         raise NotImplementedError
 
     def _find_straight_ways(self) -> None:

@@ -21,7 +21,7 @@ from tests import raised
 KINDS = {name for name, kind in vars(minitls.errors).items() if isinstance(kind, type) and issubclass(kind, minitls.TLSError)}
 MODULES = sorted(
     file
-    for where in ("wire/*.py", "crypto/*.py", "record/*.py", "handshake/*.py", "connection.py", "config.py", "info.py")
+    for where in ("wire/*.py", "crypto/*.py", "record/*.py", "handshake/*.py", "sending.py", "connection.py", "config.py", "info.py")
     for file in raised.SOURCE.glob(where)
 )
 RULE = re.compile(r"(RFC \d{4,5} ([A-Z]\.)?\d+(\.\d+)*|)")
