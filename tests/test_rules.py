@@ -19,11 +19,8 @@ from minitls import Alert
 from tests import raised
 
 KINDS = {name for name, kind in vars(minitls.errors).items() if isinstance(kind, type) and issubclass(kind, minitls.TLSError)}
-MODULES = sorted(
-    file
-    for where in ("wire/*.py", "crypto/*.py", "record/*.py", "handshake/*.py", "sending.py", "connection.py", "config.py", "info.py")
-    for file in raised.SOURCE.glob(where)
-)
+PACKAGES, ALONE = ("wire", "crypto", "record", "handshake"), ("sending.py", "connection.py", "config.py", "info.py")
+MODULES = sorted(file for where in (*(f"{name}/*.py" for name in PACKAGES), *ALONE) for file in raised.SOURCE.glob(where))
 RULE = re.compile(r"(RFC \d{4,5} ([A-Z]\.)?\d+(\.\d+)*|)")
 REASON = re.compile(r"[a-z][a-z0-9_]*")
 
