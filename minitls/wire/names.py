@@ -43,5 +43,5 @@ def lookup_all(registry: type[E], supported: Iterable[int], what: str, names: It
 
     found = tuple(dict.fromkeys(map(member, names)))
     if not found:
-        raise Misuse(f"a policy needs at least one {what}")
+        raise Misuse(f"at least one {what} is needed")
     return found
