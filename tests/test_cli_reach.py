@@ -37,7 +37,10 @@ def listening(handler: Handler, path: str | None = None) -> Iterator[int]:
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.current_task())  # asyncio's protocol keeps it, and will be another's once TLS begins
-        await handler(reader, writer)
+        try:
+            await handler(reader, writer)
+        finally:
+            writer.close()
 
     async def serve() -> None:
         server = await (asyncio.start_unix_server(handle, path) if path else asyncio.start_server(handle, "127.0.0.1", 0))
