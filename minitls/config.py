@@ -364,6 +364,9 @@ class ServerConfig(_Config):
             raise Misuse(f"ticket_count is a number from 0 to 16, not {self.ticket_count!r}")
         if not 1 <= self.ticket_lifetime <= MAX_LIFETIME:
             raise Misuse(f"ticket_lifetime is 1 second to 7 days, not {self.ticket_lifetime!r}", rule="RFC 8446 4.6.1")
+        if not 0 <= self.ticket_age_tolerance <= MAX_LIFETIME:
+            what = f"ticket_age_tolerance is a number of seconds from 0 to 7 days, not {self.ticket_age_tolerance!r}"
+            raise Misuse(what, rule="RFC 8446 8.3")
         if self.early_data is not None:
             self._check_early_data(self.early_data)
 

@@ -164,6 +164,13 @@ def test_some_seconds_are_tolerated(pki: Pki, skew: int, reason: Reason) -> None
     assert pair.meet(early_data=DATA).server.info.early_data_reason is reason
 
 
+@pytest.mark.parametrize("seconds", [-1, 7 * 86400 + 1, float("inf"), float("nan")])
+def test_a_tolerance_that_is_none(pki: Pki, seconds: float) -> None:
+    """The replay record has to remember for as long."""
+    with pytest.raises(Misuse, match="from 0 to 7 days"):
+        pki.server_config(ticket_age_tolerance=seconds)
+
+
 # more of it ---------------------------------------------------------------------------------------------------------------
 
 
