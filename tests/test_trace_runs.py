@@ -190,6 +190,8 @@ def test_verdicts_in_plain_words(pki: Pki) -> None:
     assert "the key exchange is not post-quantum" in said["tls13-retry"][0]
     assert "there is no forward secrecy" in said["tls12-rsa"][0]
     assert "who learns the old secret" in said["tls12-resumed"][0]
+    facts = dict(verdict(runs_of(pki, "tls12-resumed")[0]).facts)
+    assert facts["key exchange, when the session began"] == "x25519"
 
 
 def test_a_connection_that_was_cut_off_is_said_to_be(pki: Pki) -> None:

@@ -62,9 +62,14 @@ def _who(run: Run, agreed: Mapping[str, Any]) -> tuple[Tone, str]:
     return "warn", f"It was encrypted, but nobody vouches that the other end is {name}."
 
 
+def _exchange(agreed: Mapping[str, Any]) -> Any:
+    """The group of this handshake's own key exchange; where TLS 1.2 resumes, what was agreed is its session's."""
+    return None if agreed.get("resumed") and agreed.get("version") == "TLSv1.2" else agreed.get("group")
+
+
 def _future(run: Run, agreed: Mapping[str, Any]) -> list[str]:
     """What somebody can do who has recorded it."""
-    group, static = agreed.get("group"), str(agreed.get("cipher_suite")).startswith("TLS_RSA_")
+    group, static = _exchange(agreed), str(agreed.get("cipher_suite")).startswith("TLS_RSA_")
     if agreed.get("post_quantum"):
         found = ["Not even a large quantum computer of the future could read a recording of it: the key exchange is post-quantum."]
     elif static:
@@ -90,7 +95,7 @@ def _facts(run: Run, agreed: Mapping[str, Any]) -> list[Fact]:
     names = {
         "version": "version",
         "cipher_suite": "cipher suite",
-        "group": "key exchange",
+        "group": "key exchange" if _exchange(agreed) else "key exchange, when the session began",
         "signature_scheme": "signature",
         "alpn_protocol": "protocol inside",
     }
