@@ -136,7 +136,7 @@ class ServerConnection(Connection):
         assert isinstance(config, ServerConfig)
         if config.tickets is None or self._records.tls12 or not self.handshake_completed or self.write_closed:
             raise Misuse("tickets are given on open connections of TLS 1.3, by servers that have keys for them")
-        if self.info.psk_identity is not None and not self.info.shared_key:
+        if self.info.psk_identity is not None and not self.info._shared_key:
             raise Misuse("the external PSK has a name that is too long for a ticket")
         message, state = next(make_tickets(config, self.info))
         sealed = config.tickets.seal(state)

@@ -82,7 +82,7 @@ class ConnectionInfo:
     ``resumption``: how the connection was resumed: "psk_dhe_ke", "psk_ke", or TLS 1.2's "ticket" or "session_id".
     ``authenticated``: when the peers proved who they are, in seconds by the configuration's clock: before a resumed one began.
     ``secure_renegotiation``: whether the peer tells a renegotiation from a first handshake (RFC 5746); TLS 1.3 has none to mistake.
-    ``psk_identity``: of the external PSK that both have, or had when the session began; ``shared_key``: that and a digest of the
+    ``psk_identity``: of the external PSK that both have, or had when the session began; ``_shared_key``: that and a digest of the
     key, by which sessions remember it.
     ``early_data``: on a server, what came as 0-RTT data: until the handshake is complete it may be a recording, sent again.
     ``early_data_reason``: what became of 0-RTT data (:class:`EarlyDataReason`); None while that is open.
@@ -120,7 +120,7 @@ class ConnectionInfo:
     resumption: str | None = None
     authenticated: float | None = None
     psk_identity: bytes | None = None
-    shared_key: bytes = field(default=b"", repr=False)
+    _shared_key: bytes = field(default=b"", repr=False)
     early_data_accepted: bool = False
     early_data_reason: EarlyDataReason | None = None
     ticket_age_skew: float | None = None

@@ -75,9 +75,9 @@ def recall_psk(hs: Handshake, psk: Psk, *, with_key_exchange: bool) -> None:
         session = psk.known.session
         recall(hs, psk.known, "psk_dhe_ke" if with_key_exchange else "psk_ke")
         if began_with_psk(session):
-            hs.info.psk_identity, hs.info.shared_key = session.identity[DIGEST:], session.identity
+            hs.info.psk_identity, hs.info._shared_key = session.identity[DIGEST:], session.identity
     elif psk.external is not None:
-        hs.info.psk_identity, hs.info.shared_key = psk.external.identity, remembered_key(psk.external)
+        hs.info.psk_identity, hs.info._shared_key = psk.external.identity, remembered_key(psk.external)
 
 
 # the client -------------------------------------------------------------------------------------------------------------

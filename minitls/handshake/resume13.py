@@ -83,7 +83,7 @@ def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSes
     are, or we may be somebody else the next time.
     """
     lifetime = min(ticket.ticket_lifetime, MAX_LIFETIME)
-    if not lifetime or not (info.peer_chain or info.peer_public_key or info.shared_key) or len(ticket.ticket) > LONGEST_TICKET:
+    if not lifetime or not (info.peer_chain or info.peer_public_key or info._shared_key) or len(ticket.ticket) > LONGEST_TICKET:
         return None
     if not may_return(config, info):
         return None
@@ -94,7 +94,7 @@ def session_of_ticket(config: ClientConfig, info: ConnectionInfo, ticket: NewSes
         math.ceil(config.clock() * 1000),  # up, for no server likes a ticket that is older to us than to itself
         lifetime,
         context=b"",
-        identity=info.shared_key or identity_of(config.own_credentials),
+        identity=info._shared_key or identity_of(config.own_credentials),
         ticket=ticket.ticket,
         age_add=ticket.ticket_age_add,
         max_early_data=ticket.extensions.get(X.early_data, 0),
@@ -128,7 +128,7 @@ def tickets_wanted(config: ServerConfig, hello: ClientHello, info: ConnectionInf
         config.tickets is None
         or not config.ticket_count
         or not may_return
-        or (info.psk_identity is not None and not info.shared_key)
+        or (info.psk_identity is not None and not info._shared_key)
     ):
         return 0
     request: TicketRequest | None = hello.extensions.get(X.ticket_request)
@@ -156,7 +156,7 @@ def make_tickets(config: ServerConfig, info: ConnectionInfo) -> Iterator[tuple[N
         int(config.clock() * 1000),
         config.ticket_lifetime,
         context=context_of(config),
-        identity=info.shared_key,
+        identity=info._shared_key,
         ticket=b"",
         age_add=0,
         max_early_data=early_data,
