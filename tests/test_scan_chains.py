@@ -13,6 +13,7 @@ from minitls.certificates.authority import self_signed
 from minitls.certificates.trust import TrustStore
 from minitls.scan.chains import judge
 from minitls.scan.facts import Chain
+from tests.chains import HOST, ca, leaf, usage
 from tests.conftest import NAME, NOW, Pki
 
 DAY = datetime.timedelta(days=1)
@@ -94,6 +95,15 @@ def test_a_weak_key_and_a_weak_signature(pki: Pki) -> None:
     weak = x509.load_der_x509_certificate(der.replace(sha256, sha1))
     found = judged((weak,), pki.trust)
     assert "weak_signature" in faults(found)
+    assert not found.verified
+
+
+def test_one_that_is_for_something_else() -> None:
+    """Its key may decipher, which static RSA alone makes use of."""
+    root = ca("root")
+    made = leaf(root, key_usage=usage("key_encipherment"))
+    found = judged((made.certificate,), TrustStore.from_certificates([root.certificate]), HOST)
+    assert faults(found) == ["bad_usage"]
     assert not found.verified
 
 

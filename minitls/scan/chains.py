@@ -10,6 +10,7 @@ from itertools import pairwise
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from minitls.certificates.facts import facts_of
 from minitls.certificates.faults import PARSE_ERRORS, name_of, quietly, read_der
@@ -20,7 +21,7 @@ from minitls.certificates.ocsp import check_staple, must_staple
 from minitls.certificates.path import check_certificate
 from minitls.certificates.sct import embedded
 from minitls.certificates.trust import TrustStore
-from minitls.certificates.verify import check_name
+from minitls.certificates.verify import check_name, check_purpose
 from minitls.errors import CertificateError, Misuse
 from minitls.scan.facts import Chain, Fault
 from minitls.trace.cards import card
@@ -50,6 +51,7 @@ def _judge(chain: Chain, certificates: Sequence[x509.Certificate], name: str, tr
         if place == 0 or certificate.subject != certificate.issuer:  # nobody looks at a root's own key and signature
             _try(chain, partial(check_key, facts_of(certificate), ca=place > 0))
             _check_signature(chain, certificate)
+    _try(chain, partial(check_purpose, facts_of(leaf), ExtendedKeyUsageOID.SERVER_AUTH, pinned=len(certificates) == 1))
     if chain.with_name:
         _try(chain, lambda: check_name(facts_of(leaf), normalise(name)))
     _check_shape(chain, certificates)

@@ -37,10 +37,10 @@ async def _tls13(scan: Scan) -> None:
 
 
 async def _retry(scan: Scan) -> None:
-    """A whole handshake after a HelloRetryRequest."""
+    """A handshake after a HelloRetryRequest, to the certificate: what is wrong with that is another matter."""
     config, _ = scan.config("TLSv1.3", key_shares=())
     async with scan.prober.dialogue(config, scan.name, scan.facts.port) as talk:
-        scan.facts.hello_retry = talk.complete and talk.info.hello_retry
+        scan.facts.hello_retry = talk.info.hello_retry and bool(talk.info.peer_chain)
 
 
 async def _tls12(scan: Scan) -> None:
