@@ -39,11 +39,13 @@ def called(work: Callable[[], Any]) -> Counter[str]:
             seen[PYTHON] += 1
 
     before = sys.getprofile()
+    gc.disable()  # who is told of a collection would be counted: hypothesis is
     sys.setprofile(watch)
     try:
         work()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return seen
 
 
